@@ -1,0 +1,96 @@
+# One front door. Every target does its own set-up: Python 3.11 or newer, git and make are all that has to be there.
+# Nothing is installed outside .venv, and after the installation nothing is fetched.
+
+PYTHON ?= python3
+SCALE ?= smoke
+STUDY ?=
+SEED ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# The installation is redone when what it is made from changes: the declared packages, the pins, or the place.
+INSTALLED := $(VENV)/installed-$(shell (pwd -P; cat pyproject.toml constraints.txt) | cksum | cut -d ' ' -f 1)
+
+# No package of the user's, no configuration of the user's, no model hub: the same run for everybody.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
+export PYTHONNOUSERSITE := 1
+export JUPYTER_NO_CONFIG := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_PATH :=
+export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/var/jupyter/config
+export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/var/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/var/jupyter/runtime
+export IPYTHONDIR := $(CURDIR)/$(VENV)/var/ipython
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/var/matplotlib
+export HF_HOME := $(CURDIR)/$(VENV)/var/huggingface
+export TORCH_HOME := $(CURDIR)/$(VENV)/var/torch
+export HF_HUB_OFFLINE := 1
+export TRANSFORMERS_OFFLINE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+# A notebook's kernel listens on the loopback only, and frozen modules would make its debugger complain on every page.
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Intel's and GNU's thread pools take their size from here; torch and OpenBLAS follow.
+export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help install book check-book test lint format ablations weights readme constraints clean distclean
+
+help: ## show this list
+	@echo "CausalPose. Usage: make TARGET"
+	@echo
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "Variables: PYTHON=$(PYTHON)  SCALE=smoke|book  STUDY=one notebook's name  SEED=a number"
+
+install: $(INSTALLED) ## make .venv and install the project with its pinned packages (every other target does it by itself)
+
+$(INSTALLED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { echo "error: Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) -V 2>&1 | head -n 1); name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@# A virtual environment names its own place: one that was copied or moved along with the folder is made anew.
+	@grep -qs "$$(pwd -P)/.venv" $(VENV)/bin/activate || rm -rf $(VENV)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the packages of constraints.txt into .venv (some minutes the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,dev]'
+	@rm -f $(VENV)/installed-* && touch $@
+
+book: $(INSTALLED) ## run the chapters, build the book and check every page
+	@$(PY) tools/build_book.py
+	@$(PY) tools/check_book.py
+	@echo
+	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+check-book: $(INSTALLED) ## check the pages that are already built
+	@$(PY) tools/check_book.py
+
+test: lint ## check the style and run the whole test-suite
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --junitxml=runs/tests/report.xml
+	@echo
+	@echo "Tests passed; report: file://$(CURDIR)/runs/tests/report.xml"
+
+lint: $(INSTALLED) ## check the style only
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(INSTALLED) ## put the code into the project's style
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+ablations: $(INSTALLED) ## run the ablation notebooks at SCALE=smoke or book (STUDY=name runs one)
+	@$(PY) tools/run_notebooks.py --scale "$(SCALE)" $(if $(STUDY),--study "$(STUDY)") $(if $(SEED),--seed "$(SEED)")
+
+weights: $(INSTALLED) ## train the shipped weights again (hours on two cores; continues after an interruption)
+	@$(PY) -m causalpose.weights.make
+
+readme: $(INSTALLED) ## write the recorded results into README.md
+	@$(PY) tools/readme_table.py
+
+constraints: $(INSTALLED) ## pin what is installed now in constraints.txt
+	@$(PY) tools/pin_versions.py
+
+clean: ## remove the built book, its cache and the test caches (keeps runs/ and .venv)
+	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	@find causalpose tests tools book -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	@rm -rf $(VENV)

@@ -1,0 +1,414 @@
+"""Frozen configurations and the presets.
+
+A preset is data, not a code path: `preset("tiny")` and `preset("huge")` are the same dataclasses with other values. Every
+field carries the reason for its default where the value is not obvious. Building a config from a dict, a JSON file or
+`section.key=value` overrides refuses unknown keys, wrong types and impossible values with one clear line.
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+
+from causalpose.errors import CausalPoseError
+from causalpose.skeletons import KEYPOINT_SETS
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise CausalPoseError(message)
+
+
+def _one_of(section: str, name: str, value: str, allowed: Sequence[str]) -> None:
+    _require(value in allowed, f"{section}.{name} = {value!r} is not one of: {', '.join(allowed)}")
+
+
+def _share(section: str, name: str, value: float, *, zero: bool = True) -> None:
+    low = "0 <=" if zero else "0 <"
+    _require((0 <= value if zero else 0 < value) and value <= 1, f"{section}.{name} = {value} must be a share: {low} {name} <= 1")
+
+
+def _positive(section: str, name: str, value: float, *, zero: bool = False) -> None:
+    _require(value >= 0 if zero else value > 0, f"{section}.{name} = {value} must be {'at least zero' if zero else 'positive'}")
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The per-frame ViT.
+
+    name       a timm ViT (`vit_base_patch16_224`, …) or `vit` for one built from the numbers below
+    stem       `patch`: one strided convolution (ViT); `conv`: three 3x3 convolutions (learns far faster from nothing at small size)
+    """
+
+    name: str = "vit"
+    patch: int = 8
+    width: int = 128
+    depth: int = 6
+    heads: int = 4
+    mlp_ratio: float = 3.0
+    stem: str = "conv"
+    drop_path: float = 0.0
+
+    def __post_init__(self):
+        _one_of("backbone", "stem", self.stem, ("patch", "conv"))
+        for name in ("patch", "width", "depth", "heads", "mlp_ratio"):
+            _positive("backbone", name, getattr(self, name))
+        _require(self.width % self.heads == 0, f"backbone.width = {self.width} is not divisible by backbone.heads = {self.heads}")
+        _require(self.patch & (self.patch - 1) == 0 and self.patch >= 4, f"backbone.patch = {self.patch} must be a power of two, 4 or more")
+        _require(0 <= self.drop_path < 1, f"backbone.drop_path = {self.drop_path} must be in [0, 1)")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The spatio-temporal encoder that mixes the `T·N` tokens of all frames."""
+
+    depth: int = 2
+    heads: int = 4
+    mlp_ratio: float = 2.0
+
+    def __post_init__(self):
+        for name in ("depth", "heads", "mlp_ratio"):
+            _positive("encoder", name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The heatmap head. `classic`: two deconvolutions (ViTPose's); `simple`: one x4 upsampling and a 3x3 convolution."""
+
+    kind: str = "classic"
+    channels: int = 64
+
+    def __post_init__(self):
+        _one_of("head", "kind", self.kind, ("classic", "simple"))
+        _positive("head", "channels", self.channels)
+
+
+@dataclass(frozen=True)
+class MCLConfig:
+    """Stage 1's auxiliary tasks (Multitask Coarse Learning).
+
+    The paper's public text gives no ratio, level or weight. The defaults are AuxFormer's (ICCV 2023), the nearest published
+    pair of the same two tasks: mask ratio 0.5, Gaussian noise of std 0.8 on 25 % of the entries, all weights 1.
+
+    mask_pattern   `random`: tokens drawn one by one; `tube`: the same places in every frame; `block`: one rectangle a frame
+    noise_std      in units of the clean tokens' own standard deviation, so that it means the same at every layer and scale
+    normalise      targets are normalised per token (MAE), which also makes a collapsed target visible
+    """
+
+    mask: bool = True
+    noise: bool = True
+    mask_ratio: float = 0.5
+    mask_pattern: str = "random"
+    noise_std: float = 0.8
+    noise_share: float = 0.25
+    weight_mask: float = 1.0
+    weight_noise: float = 1.0
+    decoder_depth: int = 1
+    normalise: bool = True
+
+    def __post_init__(self):
+        _share("mcl", "mask_ratio", self.mask_ratio, zero=False)
+        _require(
+            self.mask_ratio < 1,
+            f"mcl.mask_ratio = {self.mask_ratio} must be below 1: with every token masked there is nothing to restore from",
+        )
+        _share("mcl", "noise_share", self.noise_share, zero=False)
+        _one_of("mcl", "mask_pattern", self.mask_pattern, ("random", "tube", "block"))
+        _positive("mcl", "noise_std", self.noise_std)
+        _positive("mcl", "weight_mask", self.weight_mask, zero=True)
+        _positive("mcl", "weight_noise", self.weight_noise, zero=True)
+        _positive("mcl", "decoder_depth", self.decoder_depth)
+
+
+SELECTORS = ("attention", "heatmap", "random", "norm", "all", "bottom", "oracle")
+CLUSTERINGS = ("dpc-knn", "kmeans", "tome", "drop", "keep")
+
+
+@dataclass(frozen=True)
+class FTEConfig:
+    """Stage 2 (Fine Token Enhancement): keypoint tokens, TCIS, clustering of the non-causal tokens.
+
+    keep_rate   share ρ of the tokens kept as causal (PPT, ECCV 2022, keeps 70 % at each of three layers: 0.34 in all)
+    ranking     `joint`: one ranking over all `T·N` tokens; `frame`: the top share of every frame
+    gate        how selection gets its gradient: `straight-through` (hard selection forward, soft backward) or `soft`
+    clusters    number `M` of merged tokens
+    neighbours  `k` of DPC-kNN (5 in TCFormer)
+    """
+
+    selector: str = "attention"
+    keep_rate: float = 0.3
+    ranking: str = "joint"
+    gate: str = "straight-through"
+    clustering: str = "dpc-knn"
+    clusters: int = 16
+    neighbours: int = 5
+    depth: int = 2
+    heads: int = 4
+    mlp_ratio: float = 2.0
+
+    def __post_init__(self):
+        _one_of("fte", "selector", self.selector, SELECTORS)
+        _one_of("fte", "clustering", self.clustering, CLUSTERINGS)
+        _one_of("fte", "ranking", self.ranking, ("joint", "frame"))
+        _one_of("fte", "gate", self.gate, ("straight-through", "soft"))
+        _share("fte", "keep_rate", self.keep_rate, zero=False)
+        for name in ("clusters", "neighbours", "depth", "heads", "mlp_ratio"):
+            _positive("fte", name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model. `stage` 0 is the single-frame backbone with a head, 1 adds the encoder (MCL), 2 adds FTE."""
+
+    stage: int = 1
+    keypoints: str = "posetrack15"
+    height: int = 64
+    width: int = 48
+    frames: int = 3
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    mcl: MCLConfig = field(default_factory=MCLConfig)
+    fte: FTEConfig = field(default_factory=FTEConfig)
+
+    def __post_init__(self):
+        _require(self.stage in (0, 1, 2), f"model.stage = {self.stage} must be 0 (single frame), 1 or 2")
+        _one_of("model", "keypoints", self.keypoints, tuple(KEYPOINT_SETS))
+        _require(
+            self.frames >= 1 and self.frames % 2 == 1, f"model.frames = {self.frames} must be odd: T = 2δ+1 with the target in the middle"
+        )
+        for name in ("height", "width"):
+            size = getattr(self, name)
+            _require(
+                size > 0 and size % self.backbone.patch == 0,
+                f"model.{name} = {size} is not a positive multiple of backbone.patch = {self.backbone.patch}",
+            )
+        for name in ("encoder", "fte"):
+            heads = getattr(self, name).heads
+            _require(self.backbone.width % heads == 0, f"backbone.width = {self.backbone.width} is not divisible by {name}.heads = {heads}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Token grid (rows, columns) of one frame; `N` is their product."""
+        return self.height // self.backbone.patch, self.width // self.backbone.patch
+
+    @property
+    def heatmap_size(self) -> tuple[int, int]:
+        """Heatmap (rows, columns): both heads enlarge the grid by four, so a cell is patch/4 pixels."""
+        rows, columns = self.grid
+        return rows * 4, columns * 4
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where clips come from.
+
+    source      `scenes`, or the path of a folder in PoseTrack18 form
+    clips       number of training clips (scenes: rendered ahead into the cache)
+    level       difficulty of the scenes: easy, default, hard
+    dilation    frames between two frames of a clip (real video)
+    """
+
+    source: str = "scenes"
+    clips: int = 4096
+    level: str = "default"
+    split: str = "train"
+    seed: int = 0
+    dilation: int = 2
+
+    def __post_init__(self):
+        _positive("data", "clips", self.clips)
+        _positive("data", "dilation", self.dilation)
+        _one_of("data", "level", self.level, ("easy", "default", "hard"))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation.
+
+    loss           `ce`: softmax cross-entropy over the heatmap, which learns far faster than `mse` at small scale; `mse`: ViTPose's
+    sigma          width of the target Gaussian in heatmap cells
+    layer_decay    learning-rate factor per backbone layer below the top (ViTPose: 0.75); 1 trains all layers alike
+    freeze         the backbone is not trained
+    ema            decay of the exponential moving average whose weights are saved; 0 turns it off
+    checkpoint_every  steps between resumable checkpoints
+    """
+
+    steps: int = 300
+    batch: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 20
+    layer_decay: float = 1.0
+    freeze: bool = False
+    grad_clip: float = 1.0
+    ema: float = 0.0
+    loss: str = "ce"
+    sigma: float = 1.0
+    augment: bool = True
+    precision: str = "no"
+    accumulate: int = 1
+    checkpoint_every: int = 200
+    log_every: int = 10
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "lr", "sigma", "accumulate", "checkpoint_every", "log_every"):
+            _positive("train", name, getattr(self, name))
+        for name in ("weight_decay", "warmup", "grad_clip"):
+            _positive("train", name, getattr(self, name), zero=True)
+        _one_of("train", "loss", self.loss, ("ce", "mse"))
+        _one_of("train", "precision", self.precision, ("no", "bf16"))
+        _share("train", "layer_decay", self.layer_decay, zero=False)
+        _require(0 <= self.ema < 1, f"train.ema = {self.ema} must be in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run."""
+
+    preset: str = "tiny"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+_VIT_SCALE = {"height": 256, "width": 192, "frames": 5}
+_GPU_TRAIN = {
+    "steps": 40_000,
+    "batch": 32,
+    "lr": 5e-4,
+    "weight_decay": 0.1,
+    "warmup": 500,
+    "layer_decay": 0.75,
+    "precision": "bf16",
+    "sigma": 2.0,
+}
+
+
+def _vit(name: str, width: int, depth: int, heads: int, fte_heads: int) -> dict:
+    return {
+        "model": {
+            **_VIT_SCALE,
+            "backbone": {
+                "name": name,
+                "patch": 16,
+                "width": width,
+                "depth": depth,
+                "heads": heads,
+                "mlp_ratio": 4.0,
+                "stem": "patch",
+                "drop_path": 0.3,
+            },
+            "encoder": {"depth": 2, "heads": fte_heads, "mlp_ratio": 4.0},
+            "head": {"kind": "classic", "channels": 256},
+            "fte": {"clusters": 48, "depth": 2, "heads": fte_heads, "mlp_ratio": 4.0},
+        },
+        "train": _GPU_TRAIN,
+    }
+
+
+# `tiny` is the defaults above: the book, minutes on two CPU cores. The others are the paper's scale.
+PRESETS: dict[str, dict] = {
+    "tiny": {},
+    "small": _vit("vit_small_patch16_224", 384, 12, 6, 6),
+    "base": _vit("vit_base_patch16_224", 768, 12, 12, 12),
+    "large": _vit("vit_large_patch16_224", 1024, 24, 16, 16),
+    "huge": _vit("vit_huge_patch14_224", 1280, 32, 16, 16),
+}
+
+
+def preset(name: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a preset, with `section.key=value` overrides applied."""
+    if name not in PRESETS:
+        raise CausalPoseError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return override(from_dict(Config, {"preset": name, **PRESETS[name]}), overrides)
+
+
+def from_dict(cls, values: Mapping, where: str = "config"):
+    """Build a (nested) frozen config from a mapping; unknown keys and wrong types are errors that name the place."""
+    if not isinstance(values, Mapping):
+        raise CausalPoseError(f"{where} must be a table of keys and values, not {type(values).__name__}")
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            near = get_close_matches(str(key), hints, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(hints)}"
+            raise CausalPoseError(f"unknown key {key!r} in {where}{hint}")
+    return cls(**{key: _coerce(value, hints[key], f"{where}.{key}") for key, value in values.items()})
+
+
+def _coerce(value, hint, where: str):
+    if is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value, where)
+    if isinstance(hint, types.UnionType):
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+        if value is None:
+            return None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise CausalPoseError(f"{where} = {value!r} must be of type {hint.__name__}, not {type(value).__name__}")
+    if hint is float and value != value:
+        raise CausalPoseError(f"{where} is not a number (nan)")
+    return value
+
+
+def override(config, assignments: Sequence[str] | Mapping[str, object]):
+    """A copy with dotted keys replaced.
+
+    `assignments` is a list of `section.key=value` strings (values are parsed as JSON, else taken as text) or a mapping from
+    dotted key to value.
+    """
+    if not isinstance(assignments, Mapping):
+        pairs = {}
+        for text in assignments:
+            key, separator, value = text.partition("=")
+            if not separator:
+                raise CausalPoseError(f"override {text!r} must have the form section.key=value")
+            try:
+                pairs[key.strip()] = json.loads(value)
+            except json.JSONDecodeError:
+                pairs[key.strip()] = value.strip()
+        assignments = pairs
+    values = to_dict(config)
+    for key, value in assignments.items():
+        *path, last = key.split(".")
+        table = values
+        for depth, part in enumerate(path):
+            if not isinstance(table.get(part), dict):
+                raise CausalPoseError(
+                    f"override {key!r}: there is no section {'.'.join(path[: depth + 1])!r}; sections: "
+                    + ", ".join(k for k, v in table.items() if isinstance(v, dict))
+                )
+            table = table[part]
+        if isinstance(table.get(last), dict):
+            raise CausalPoseError(f"override {key!r} names a section, not a key; its keys: {', '.join(table[last])}")
+        table[last] = value
+    return from_dict(type(config), values)
+
+
+def to_dict(config) -> dict:
+    """The configuration as plain nested dicts, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def config_hash(config) -> str:
+    """Twelve hexadecimal digits that name a configuration; equal configs, equal digits."""
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differing_keys(a, b, prefix: str = "") -> dict[str, tuple]:
+    """Dotted keys in which two configs of the same type differ, with both values: what an ablation arm changes."""
+    out = {}
+    for f in fields(a):
+        left, right = getattr(a, f.name), getattr(b, f.name)
+        if is_dataclass(left):
+            out |= differing_keys(left, right, f"{prefix}{f.name}.")
+        elif left != right:
+            out[prefix + f.name] = (left, right)
+    return out

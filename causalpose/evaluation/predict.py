@@ -1,0 +1,174 @@
+"""Poses for a whole video: windows of frames in, a PoseTrack18 file and, with a drawing function, an overlay video out.
+
+Every frame is read once and memory holds one window. The crop of all frames of a window uses the *target frame's* box, as the field
+does. Without boxes the crop is the whole frame, the same for all frames: then each frame passes the backbone once and its tokens serve
+every window that holds it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from causalpose.clip import Visibility
+from causalpose.data import posetrack, video
+from causalpose.data.crops import crop_matrix, cut, to_image
+from causalpose.data.posetrack import FILE_SET, Frame, Person, PoseSequence
+from causalpose.errors import CausalPoseError
+from causalpose.evaluation import poses
+from causalpose.evaluation.boxes import Boxes, read_boxes
+from causalpose.model.cmpose import CMPose
+from causalpose.skeletons import keypoint_set, remap
+
+Draw = Callable[[np.ndarray, Frame], np.ndarray]
+
+
+@dataclass
+class _Held:
+    """A decoded frame in the window and, for whole-frame crops, its backbone tokens (straight, and mirrored for the flip test)."""
+
+    image: np.ndarray
+    tokens: list[Tensor] | None = None
+
+
+@torch.inference_mode()
+def predict_video(
+    model: CMPose,
+    path: Path | str,
+    out: Path | str,
+    *,
+    boxes: Path | str | None = None,
+    draw: Draw | None = None,
+    dilation: int = 2,
+    flip_test: bool = True,
+    kind: str = "ce",
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> dict:
+    """Predict every person in every frame of a video file or folder of images.
+
+    Writes `out/<name>.json` (PoseTrack18, 17 slots, ears empty, confidences in `scores`) and, where `draw(image, frame) -> image` is given
+    (`causalpose.plotting.overlay.FrameDrawer`, for one), `out/<name>.mp4`. `boxes` is a file as in
+    `causalpose.evaluation.boxes`; None takes the whole frame as one person's box. Returns the written paths and counts.
+    """
+    if model.config.stage == 2 and model.config.fte.selector == "oracle":
+        raise CausalPoseError(
+            "predict: this model's selector is 'oracle', which needs the true body masks; choose a model with another selector"
+        )
+    path, out = Path(path), Path(out)
+    info = video.probe(path)
+    given = None if boxes is None else read_boxes(boxes)
+    if given is not None:
+        given.check(info.names, path)
+    name = path.name if path.is_dir() else path.stem
+    model.to(device).eval()
+    predictor = _Predictor(model, given, flip_test, kind, torch.device(device))
+    length = model.config.frames if model.config.stage else 1
+    frames: list[Frame] = []
+
+    def run() -> Iterator[np.ndarray]:
+        windows = _windows(video.read_frames(path), length, dilation)
+        for number, window in enumerate(tqdm(windows, total=info.frames, desc="predict", unit="frame", disable=not progress)):
+            image = window[length // 2].image
+            file_name = info.names[number] if info.names else None
+            persons = predictor.persons(window, number, file_name)
+            frames.append(Frame(number, f"{name}/{file_name or f'{number:06d}.jpg'}", True, persons, size=image.shape[:2]))
+            yield image if draw is None else draw(image, frames[-1])
+
+    result: dict = {}
+    if draw is None:
+        deque(run(), maxlen=0)
+    else:
+        result["video"] = out / f"{name}.mp4"
+        video.write_video(result["video"], run(), info.fps)
+    result["json"] = out / f"{name}.json"
+    protocol = {
+        "boxes": "whole frame" if boxes is None else Path(boxes).name, "flip_test": flip_test, "frames": length, "dilation": dilation,
+        "keypoints": model.config.keypoints, "fps": info.fps,
+    }  # fmt: skip
+    posetrack.write(result["json"], PoseSequence(name, tuple(frames)), protocol)
+    return result | {"frames": len(frames), "persons": sum(len(frame.persons) for frame in frames)}
+
+
+def _windows(frames: Iterable[np.ndarray], length: int, dilation: int) -> Iterator[list[_Held]]:
+    """For each frame in turn, its window of `length` frames `dilation` apart; at the ends the first or last frame is repeated."""
+    reach = length // 2 * dilation
+    held: deque[_Held] = deque()
+    start = target = 0  # number of the first held frame, and of the frame in the window's middle
+    source, more = iter(frames), True
+    while True:
+        while more and start + len(held) <= target + reach:
+            image = next(source, None)
+            more = image is not None
+            if more:
+                held.append(_Held(image))
+        last = start + len(held) - 1
+        if target > last:
+            return
+        yield [held[min(max(target + offset, 0), last) - start] for offset in range(-reach, reach + 1, dilation)]
+        target += 1
+        while start < target - reach:
+            held.popleft()
+            start += 1
+
+
+class _Predictor:
+    """One model applied to windows."""
+
+    def __init__(self, model: CMPose, boxes: Boxes | None, flip_test: bool, kind: str, device: torch.device):
+        self.model, self.boxes, self.flip_test, self.kind, self.device = model, boxes, flip_test, kind, device
+        self.names = keypoint_set(model.config.keypoints)
+
+    def persons(self, window: list[_Held], number: int, file_name: str | None) -> tuple[Person, ...]:
+        """The persons of the window's middle frame."""
+        if self.boxes is None:
+            return (self._whole_frame(window),)
+        tracked = self.boxes.at(number, file_name)
+        if not tracked:
+            return ()
+        config = self.model.config
+        matrices = [crop_matrix(box, config.height, config.width) for _, box in tracked]
+        clips = torch.stack([torch.stack([self._crop(held.image, matrix) for held in window]) for matrix in matrices]).to(self.device)
+        views = [self.model(clips)] + ([self.model(clips.flip(-1))] if self.flip_test else [])
+        points, scores = self._poses([view.heatmaps for view in views])
+        return tuple(
+            self._person(track, box, p, s, matrix) for (track, box), p, s, matrix in zip(tracked, points, scores, matrices, strict=True)
+        )
+
+    def _whole_frame(self, window: list[_Held]) -> Person:
+        config = self.model.config
+        height, width = window[0].image.shape[:2]
+        box = np.array([0.0, 0.0, width - 1.0, height - 1.0])
+        matrix = crop_matrix(box, config.height, config.width, enlarge=1.0)
+        for held in window:
+            if held.tokens is None:
+                crop = self._crop(held.image, matrix)[None, None].to(self.device)
+                held.tokens = [self.model.embed(view) for view in ((crop, crop.flip(-1)) if self.flip_test else (crop,))]
+        views = [torch.cat([held.tokens[v] for held in window], 1) for v in range(2 if self.flip_test else 1)]
+        points, scores = self._poses([self.model.forward_tokens(tokens).heatmaps for tokens in views])
+        return self._person(0, box, points[0], scores[0], matrix)
+
+    def _crop(self, image: np.ndarray, matrix: np.ndarray) -> Tensor:
+        config = self.model.config
+        return torch.from_numpy(cut(image, matrix, config.height, config.width)).permute(2, 0, 1)
+
+    def _poses(self, views: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        maps = poses.to_maps(views[0], self.kind)
+        if self.flip_test:
+            maps = (maps + poses.unflip(poses.to_maps(views[1], self.kind), self.model.config)) / 2
+        points, scores = poses.poses(maps, self.model.config, self.kind)
+        return points.cpu().numpy(), scores.cpu().numpy()
+
+    def _person(self, track: int, box: np.ndarray, points: np.ndarray, scores: np.ndarray, matrix: np.ndarray) -> Person:
+        """A pose `[K, 2]` in crop pixels as a person in image pixels with PoseTrack18's 17 slots."""
+        table = np.concatenate([to_image(points, matrix), scores[:, None]], 1)
+        table = remap(table, self.names, FILE_SET, np.nan)
+        known = np.isfinite(table).all(1) & ~np.isin(FILE_SET.keypoints, FILE_SET.unused)
+        table = np.where(known[:, None], table, 0.0)
+        visibility = np.where(known, Visibility.VISIBLE, Visibility.UNLABELLED).astype(np.uint8)
+        return Person(track, table[:, :2], visibility, box, None, table[:, 2])

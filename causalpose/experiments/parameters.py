@@ -1,0 +1,290 @@
+"""Parameters of the notebooks, checked before anything runs.
+
+papermill injects whatever it is given and merely warns about an unknown name, so a misspelt parameter would leave its default in force
+without a word. Each template has a frozen dataclass here; `check(Class, globals())` in the cell after the `parameters` cell compares
+the namespace with it, and then resolves everything that can be wrong: types, values, checkpoint, data.
+"""
+
+import math
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+
+from causalpose.config import Config, override, preset
+from causalpose.data import posetrack
+from causalpose.errors import CausalPoseError
+from causalpose.experiments.arms import AUXILIARY_TASKS, Arm
+from causalpose.experiments.scale import Scale, scale
+from causalpose.model.cmpose import CMPose
+from causalpose.training import checkpoint
+from causalpose.training.sources import SCENES
+from causalpose.training.starting import starting_weights
+
+# Names that IPython itself puts into a notebook's namespace.
+_SHELL = {"In", "Out"}
+_CHECKED = "_causalpose_parameters_checked"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What parameters come to: the full configuration, the weights it starts from (None: from nothing), and why those."""
+
+    config: Config
+    init: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What every template takes. `None` leaves a value to the scale.
+
+    scale        smoke, book or paper (`experiments.scale`)
+    preset       model size
+    init         `auto`: the shipped weights of the stage below; `none`; or a run folder or checkpoint
+    data         `scenes`, or a folder in PoseTrack18 form; test_split: `test` for scenes, `val` for a folder
+    steps, batch, clips, test_clips   sizes of training and test (clips: scenes only)
+    severity     of the test conditions, 1 to 5 (scenes only)
+    overrides    further `section.key=value` settings, separated by blanks
+    out          folder of the runs; results: folder that the tidy record goes to (as results/STUDY/SCALE)
+    """
+
+    scale: str = "smoke"
+    preset: str | None = None
+    init: str = "auto"
+    data: str = SCENES
+    test_split: str | None = None
+    steps: int | None = None
+    batch: int | None = None
+    clips: int | None = None
+    test_clips: int | None = None
+    severity: int = 3
+    overrides: tuple[str, ...] = ()
+    out: str = "runs/ablations"
+    results: str = "runs/ablations/results"
+
+    study: typing.ClassVar[str] = ""
+    stage: typing.ClassVar[int] = 1
+
+    @property
+    def sizes(self) -> Scale:
+        """The scale's row of the table."""
+        return scale(self.scale)
+
+    @property
+    def split(self) -> str:
+        """The split that is tested on."""
+        return self.test_split or ("test" if self.data == SCENES else "val")
+
+    @property
+    def clips_tested(self) -> int:
+        """Test clips per condition."""
+        return self.test_clips or self.sizes.test_clips
+
+    @property
+    def run_folder(self) -> Path:
+        """Where this notebook's runs lie."""
+        return Path(self.out) / self.study / self.scale
+
+    @property
+    def record_folder(self) -> Path:
+        """Where this notebook's record goes."""
+        return Path(self.results) / self.study / self.scale
+
+    def changes(self) -> dict:
+        """The template's own parameters as dotted configuration keys."""
+        return {}
+
+    def config(self) -> Config:
+        """The configuration, before it is known which weights there are."""
+        sized = {"train.steps": self.steps, "train.batch": self.batch, "data.clips": self.clips}
+        values = {"model.stage": self.stage, "data.source": self.data, **self.sizes.training, **self.changes()}
+        values |= {key: value for key, value in sized.items() if value is not None}
+        return override(override(preset(self.preset or self.sizes.preset), values), self.overrides)
+
+    def plan(self) -> Plan:
+        """The configuration and its start. Without trained weights the backbone cannot stay frozen, so it is trained too."""
+        config = self.config()
+        init, reason = starting_weights(self.init, config)
+        if init is None and config.train.freeze:
+            return Plan(override(config, {"train.freeze": False}), None, f"{reason}; so the backbone is trained as well")
+        return Plan(config, init, reason)
+
+    def verify(self) -> None:
+        """Everything that can be wrong beyond a type: impossible values, a missing, damaged or unfit checkpoint, absent data."""
+        for name in ("steps", "batch", "clips", "test_clips"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise CausalPoseError(f"parameter {name} = {value} must be at least 1")
+        if not 1 <= self.severity <= 5:
+            raise CausalPoseError(f"parameter severity = {self.severity} must be 1 to 5")
+        plan = self.plan()
+        if plan.init is not None:
+            with torch.random.fork_rng(devices=[]):
+                checkpoint.initialise(CMPose(plan.config.model), plan.init)
+        if self.data != SCENES:
+            for split in (plan.config.data.split, self.split):
+                posetrack.annotation_files(self.data, split)
+        elif self.split not in ("val", "test"):
+            raise CausalPoseError(f"parameter test_split = {self.split!r}: scenes are tested on `test` (or `val`)")
+
+
+@dataclass(frozen=True)
+class Stage1Parameters(Parameters):
+    """`train_stage1.ipynb`: Multitask Coarse Learning. The meanings and units are those of `config.MCLConfig`."""
+
+    seed: int = 0
+    mask: bool = True
+    mask_ratio: float = 0.5
+    mask_pattern: str = "random"
+    weight_mask: float = 1.0
+    noise: bool = True
+    noise_std: float = 0.8
+    noise_share: float = 0.25
+    weight_noise: float = 1.0
+
+    study: typing.ClassVar[str] = "train_stage1"
+
+    def changes(self) -> dict:
+        names = ("mask", "mask_ratio", "mask_pattern", "weight_mask", "noise", "noise_std", "noise_share", "weight_noise")
+        return {"train.seed": self.seed} | {f"model.mcl.{name}": getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Stage2Parameters(Parameters):
+    """`train_stage2.ipynb`: Fine Token Enhancement. The meanings and units are those of `config.FTEConfig`."""
+
+    seed: int = 0
+    selector: str = "attention"
+    keep_rate: float = 0.3
+    ranking: str = "joint"
+    gate: str = "straight-through"
+    clustering: str = "dpc-knn"
+    clusters: int = 16
+    neighbours: int = 5
+
+    study: typing.ClassVar[str] = "train_stage2"
+    stage: typing.ClassVar[int] = 2
+
+    def changes(self) -> dict:
+        names = ("selector", "keep_rate", "ranking", "gate", "clustering", "clusters", "neighbours")
+        return {"train.seed": self.seed} | {f"model.fte.{name}": getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class AuxiliaryTasksParameters(Parameters):
+    """`auxiliary_tasks.ipynb`: stage 1 with neither, one or both of its auxiliary tasks; `seeds` None takes the scale's."""
+
+    seeds: tuple[int, ...] | None = None
+    arms: tuple[str, ...] = tuple(arm.name for arm in AUXILIARY_TASKS.arms)
+    mask_ratio: float = 0.5
+    mask_pattern: str = "random"
+    noise_std: float = 0.8
+    noise_share: float = 0.25
+
+    study: typing.ClassVar[str] = AUXILIARY_TASKS.name
+
+    @property
+    def chosen_seeds(self) -> tuple[int, ...]:
+        """The training seeds, each once."""
+        return tuple(dict.fromkeys(self.sizes.seeds if self.seeds is None else self.seeds))
+
+    @property
+    def chosen_arms(self) -> tuple[Arm, ...]:
+        """The arms, each once, in the study's order."""
+        wanted = [AUXILIARY_TASKS.arm(name) for name in self.arms]
+        return tuple(arm for arm in AUXILIARY_TASKS.arms if arm in wanted)
+
+    def changes(self) -> dict:
+        names = ("mask_ratio", "mask_pattern", "noise_std", "noise_share")
+        return AUXILIARY_TASKS.baseline | {f"model.mcl.{name}": getattr(self, name) for name in names}
+
+    def verify(self) -> None:
+        if not self.chosen_seeds or not self.chosen_arms:
+            raise CausalPoseError("parameters seeds and arms must each name at least one")
+        super().verify()
+
+
+Checked = typing.TypeVar("Checked", bound=Parameters)
+
+
+def check(cls: type[Checked], namespace: dict) -> Checked:
+    """The parameters of a notebook from its `globals()`, or one line that says what is wrong with them.
+
+    Unknown names: every plain value (text, number, list, …) that is not a parameter counts as a misspelt one. In a session where
+    this cell is run again, later cells may have defined plain values of their own, so only names close to a parameter's count then.
+    """
+    one_line_errors()
+    hints = {f.name: typing.get_type_hints(cls)[f.name] for f in fields(cls)}
+    for name in namespace:
+        if name.startswith("_") or name in _SHELL or name in hints or not _plain(namespace[name]):
+            continue
+        near = get_close_matches(name, hints, n=1)
+        if near or _CHECKED not in namespace:
+            hint = f"did you mean {near[0]!r}?" if near else f"parameters: {', '.join(hints)}"
+            raise CausalPoseError(f"unknown parameter {name!r}; {hint}")
+    parameters = cls(**{name: _coerce(name, namespace[name], hint) for name, hint in hints.items() if name in namespace})
+    parameters.verify()
+    namespace[_CHECKED] = True
+    return parameters
+
+
+def one_line_errors() -> None:
+    """In a notebook, show a `CausalPoseError` as its one line, so that it is also what papermill's report consists of."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        return
+
+    def show(shell, kind, error, trace, tb_offset=None):
+        # The handler has to report by itself; what it returns goes nowhere.
+        shell._showtraceback(kind, error, [f"{kind.__name__}: {error}"])
+
+    shell.set_custom_exc((CausalPoseError,), show)
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float, list, tuple, set, Mapping))
+
+
+def _coerce(name: str, value: object, hint: object) -> object:
+    """A value as its declared type. papermill hands over numbers as numbers and everything else as text, so text is parsed where a
+    sequence or a truth value is wanted; a number never becomes text, nor a fraction an integer."""
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return _sequence(name, value, typing.get_args(hint)[0])
+    if hint is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[hint]
+        raise CausalPoseError(f"parameter {name} = {value!r} must be {wanted}")
+    if hint is float and not math.isfinite(value):
+        raise CausalPoseError(f"parameter {name} = {value} is not a finite number")
+    return value
+
+
+def _sequence(name: str, value: object, element: type) -> tuple:
+    """A tuple from a list, from one element, or from text such as `0 1 2` or `0,1,2`."""
+    if isinstance(value, str):
+        value = value.replace(",", " ").split() if element is int else value.split()
+    elif not isinstance(value, (list, tuple)):
+        value = [value]
+    out = []
+    for part in value:
+        if element is int and isinstance(part, str):
+            try:
+                part = int(part)
+            except ValueError:
+                raise CausalPoseError(f'parameter {name}: {part!r} is not a whole number; write {name} as "0 1 2"') from None
+        out.append(_coerce(name, part, element))
+    return tuple(out)

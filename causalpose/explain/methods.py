@@ -1,0 +1,47 @@
+"""Every method of explanation by name, under one call."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from causalpose.clip import Clip
+from causalpose.errors import CausalPoseError
+from causalpose.explain import targets
+from causalpose.explain.attributions import METHODS as ATTRIBUTIONS
+from causalpose.explain.attributions import attribution
+from causalpose.explain.maps import Map, pool
+from causalpose.explain.tokenmaps import ALL, CONTROLS, TOKEN_MAPS, random
+from causalpose.skeletons import keypoint_set
+
+NAMES = (*TOKEN_MAPS, *ATTRIBUTIONS, *CONTROLS)
+
+
+def explain(model: nn.Module, clip: Clip, joint: str, method: str, *, seed: int = 0) -> Map:
+    """The map of one method for a joint, or for `all` joints together.
+
+    For `all`, a token map pools as the model does; an attribution is computed joint by joint, and the maps, each scaled to sum one,
+    are averaged.
+    """
+    check(method, joint, model)
+    if method == "random":
+        return random(model, clip, joint, seed=seed)
+    if method in ATTRIBUTIONS:
+        joints = keypoint_set(model.config.keypoints).keypoints if joint == ALL else (joint,)
+        maps = [attribution(model, clip, name, method, seed=seed) for name in joints]
+        return maps[0] if joint != ALL else pool(maps)
+    return (TOKEN_MAPS | CONTROLS)[method](model, clip, joint)
+
+
+def check(method: str, joint: str, model: nn.Module) -> None:
+    """Refuse unknown methods and joints before anything is computed."""
+    if method not in NAMES:
+        raise CausalPoseError(f"unknown method {method!r}; methods: {', '.join(NAMES)}")
+    if joint != ALL:
+        targets.joint_index(model, joint)
+
+
+def default_methods(stage: int, joint: str = ALL) -> Sequence[str]:
+    """What to show where nothing is asked for: the model's own maps, attributions of each kind, a control. For `all` joints, the quick ones."""
+    own = {0: ("heatmap_mass",), 1: ("heatmap_mass", "encoder_attention"), 2: ("tcis", "heatmap_mass", "encoder_attention")}[stage]
+    slow = () if joint == ALL else ("integrated_gradients", "feature_ablation")
+    return (*own, "saliency", *slow, "grad_cam", "grad_x_token", "centre")

@@ -1,0 +1,78 @@
+"""Multi-head attention and the pre-norm block that the encoder, the decoders and FTE share.
+
+The backbone's blocks are timm's; these differ in two ways that the rest of the model needs: they can return their attention
+weights (a hook over a fused kernel would see nothing), and they can start as the identity.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Self-attention, with the weights as an explicit output.
+
+    On a CPU the attention is written out: there the fused kernel's bfloat16 backward is many times slower than two matrix products.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Tensor, with_weights: bool = False, bias: Tensor | None = None, gate: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x `[B, S, C]` -> output `[B, S, C]` and, if asked for, weights `[B, heads, S, S]` (query, key).
+
+        bias   `[B, S]`, added to the logits of a key (the log size of a merged token: ToMe's proportional attention)
+        gate   `[B, S]`, multiplies the value of a key. It acts after the norm: a factor on `x` itself would be divided out again
+        """
+        B, S, C = x.shape
+        q, k, v = self.qkv(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, S, C/heads]
+        if gate is not None:
+            v = v * gate[:, None, :, None].to(v.dtype)
+        if bias is not None:
+            bias = bias[:, None, None, :].to(q.dtype)
+        weights = None
+        if x.is_cuda and not with_weights:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        else:
+            logits = (q * (C // self.heads) ** -0.5) @ k.transpose(-2, -1)
+            weights = (logits if bias is None else logits + bias).softmax(-1)
+            y = weights.to(v.dtype) @ v
+        return self.out(y.transpose(1, 2).reshape(B, S, C)), weights if with_weights else None
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block.
+
+    `identity` sets both output projections to zero: the block starts as the identity map, so a stage built on trained weights begins
+    exactly where they ended (Fixup and ReZero start residual branches at zero for the same reason).
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, identity: bool = False):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, int(width * mlp_ratio)), nn.GELU(), nn.Linear(int(width * mlp_ratio), width))
+        self.apply(initialise_linear)
+        if identity:
+            for layer in (self.attention.out, self.mlp[2]):
+                nn.init.zeros_(layer.weight)
+
+    def forward(
+        self, x: Tensor, with_weights: bool = False, bias: Tensor | None = None, gate: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x `[B, S, C]` -> `[B, S, C]` and, if asked for, the attention `[B, heads, S, S]`; `bias` and `gate` as in `Attention`."""
+        y, weights = self.attention(self.norm1(x), with_weights, bias, gate)
+        x = x + y
+        return x + self.mlp(self.norm2(x)), weights
+
+
+def initialise_linear(module: nn.Module) -> None:
+    """ViT's usual start for linear layers: normal weights of standard deviation 0.02 (cut at two), zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,252 @@
+"""Pictures of scenes: contact sheets, factual and counterfactual together, the causal graph, part labels."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+
+from causalpose.clip import Clip, Visibility
+from causalpose.errors import CausalPoseError
+from causalpose.plotting.overlay import draw_pose
+from causalpose.plotting.palette import LEFT, RIGHT, unit
+from causalpose.plotting.skeleton import draw_skeleton, one_clip, show_frame
+from causalpose.plotting.style import INK, PAPER, STYLE, panels, picture_axis
+from causalpose.scenes.body import KEYPOINTS, Part
+from causalpose.scenes.causes import GRAPH, LAYERS
+from causalpose.scenes.world import World
+
+# The person's left is blue, the right orange, the middle yellow (as everywhere); darker near the trunk. Things are purple, green and grey.
+PART_COLOURS: dict[Part, str] = {
+    Part.BACKGROUND: "#f0f0ec",
+    Part.HEAD: "#f0e442",
+    Part.TORSO: "#b8a800",
+    Part.LEFT_UPPER_ARM: "#0072b2",
+    Part.RIGHT_UPPER_ARM: "#d55e00",
+    Part.LEFT_FOREARM: "#56b4e9",
+    Part.RIGHT_FOREARM: "#f5a15b",
+    Part.LEFT_THIGH: "#004a75",
+    Part.RIGHT_THIGH: "#8f3f00",
+    Part.LEFT_SHANK: "#8fcdf0",
+    Part.RIGHT_SHANK: "#fbc9a0",
+    Part.BYSTANDER: "#cc79a7",
+    Part.DISTRACTOR: "#009e73",
+    Part.OCCLUDER: "#4d4d4d",
+}
+
+
+# -- pixels ------------------------------------------------------------------------------------------------------------------
+
+
+def frame_picture(clip: Clip, frame: int | None = None, *, enlarge: int = 1, skeleton: bool = False) -> np.ndarray:
+    """One frame of a single clip, RGB uint8 `[H·enlarge, W·enlarge, 3]`; `frame` is the target frame unless named.
+
+    With `skeleton` the keypoints are drawn in, hidden ones fainter, those outside the picture not at all.
+    """
+    if clip.frames.ndim != 4:
+        raise CausalPoseError("a picture is made of a single clip: take one of the batch first, as in clips[0]")
+    frame = clip.target if frame is None else frame
+    picture = clip.frames[frame].permute(1, 2, 0).cpu().numpy()
+    picture = np.ascontiguousarray(picture.repeat(enlarge, 0).repeat(enlarge, 1))
+    if not skeleton:
+        return picture
+    # Pixel centres are at integers: the enlarged picture's grid starts half a pixel earlier.
+    points = (clip.keypoints[frame].cpu().numpy() + 0.5) * enlarge - 0.5
+    state = clip.visibility[frame].cpu().numpy()
+    confidence = np.where(state == int(Visibility.VISIBLE), 1.0, 0.4)
+    return draw_pose(picture, points, KEYPOINTS, confidence=confidence, shown=(state > 0) & (state != int(Visibility.OUTSIDE)))
+
+
+def mosaic(pictures: Sequence[np.ndarray], columns: int, gap: int = 4, paper: int = 255) -> np.ndarray:
+    """Pictures of one size `[H, W, 3]` in rows of `columns`, with `gap` pixels of paper between them."""
+    if not pictures or columns < 1:
+        raise CausalPoseError(f"mosaic: {len(pictures)} pictures in {columns} columns; both must be at least 1")
+    columns = min(columns, len(pictures))
+    height, width, _ = pictures[0].shape
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), paper, np.uint8)
+    for n, picture in enumerate(pictures):
+        y, x = n // columns * (height + gap), n % columns * (width + gap)
+        sheet[y : y + height, x : x + width] = picture
+    return sheet
+
+
+def sheet(
+    clips: Clip, columns: int = 10, *, beside: Clip | None = None, frame: int | None = None, enlarge: int = 1, skeleton: bool = False
+) -> np.ndarray:
+    """One frame of every clip of a batch as one RGB picture; with `beside` (the counterfactual clips) each is followed by its other."""
+    tiles = []
+    for n in range(len(clips)):
+        pair = [clips[n]] if beside is None else [clips[n], beside[n]]
+        tiles.append(np.concatenate([frame_picture(clip, frame, enlarge=enlarge, skeleton=skeleton) for clip in pair], 1))
+    return mosaic(tiles, columns)
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------------
+
+
+def contact_sheet(clips: Clip, columns: int = 10, *, skeleton: bool = False, width: float = 9.0) -> Figure:
+    """The target frames of a batch in a grid, `width` inches wide."""
+    columns = min(columns, len(clips))
+    enlarge = max(1, round(140 * width / columns / clips.frames.shape[-1]))
+    picture = sheet(clips, columns, enlarge=enlarge, skeleton=skeleton)
+    figure, axes = panels(1, 1, height=width * picture.shape[0] / picture.shape[1], width=width, margin=0.0)
+    picture_axis(axes[0, 0]).imshow(picture, interpolation="nearest")
+    return figure
+
+
+def setting_text(settings: Mapping[str, object]) -> str:
+    """An intervention in few letters: `background=None`, `lens=defocus`, `motion.speed=2`."""
+    texts = []
+    for cause, value in settings.items():
+        if isinstance(value, Mapping):
+            texts += [f"{cause}.{name}={number:g}" for name, number in value.items()]
+        else:
+            texts.append(f"{cause}={value}")
+    return ", ".join(texts)
+
+
+def do_pairs(world: World, clip: int, settings: Sequence[Mapping[str, object]], *, height: float = 2.0) -> Figure:
+    """The same clip under several interventions: a column each, with the rows factual, counterfactual, and their difference.
+
+    settings   the keyword arguments of `World.do`, e.g. `[{"background": None}, {"lens": "defocus"}]`
+    height     of a row in inches
+
+    The difference at the target frame is the mean absolute change of the three channels, in grey levels (0 to 255), on one scale for all.
+    """
+    if not settings:
+        raise CausalPoseError("do_pairs: name at least one intervention, e.g. [{'background': None}]")
+    factual = world.render([clip])[0]
+    others = [world.do(**setting).render([clip])[0] for setting in settings]
+    target = factual.target
+    changes = [(other.frames[target].float() - factual.frames[target].float()).abs().mean(0).numpy() for other in others]
+    top = max(1.0, *(float(change.max()) for change in changes))
+    figure, axes = panels(3, len(settings), height=height, width=max(height * world.width / world.height, 1.3), margin=1.1)
+    for column, (setting, other, change) in enumerate(zip(settings, others, changes, strict=True)):
+        show_frame(axes[0, column], factual.frames[target])
+        show_frame(axes[1, column], other.frames[target])
+        scale = picture_axis(axes[2, column]).imshow(change, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+        axes[0, column].set_title("do(" + setting_text(setting).replace(", ", ",\n") + ")", fontsize=8.5)
+    for row, name in enumerate(("factual", "counterfactual", "difference")):
+        axes[row, 0].set_ylabel(name, fontsize=9)
+    bar = figure.colorbar(scale, ax=list(axes[2]), aspect=12, pad=0.02)
+    bar.set_label("grey levels", fontsize=8)
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def part_map(clip: Clip, frame: int | None = None, *, height: float = 3.2) -> Figure:
+    """A frame with its keypoints beside its part labels, and a legend of the parts that appear. `frame`: the target unless named."""
+    clip = one_clip(clip, "part_map")
+    if clip.parts is None:
+        raise CausalPoseError("part_map: this clip carries no part labels (scenes do, real video does not)")
+    frame = clip.target if frame is None else frame
+    labels = clip.parts[frame].cpu().numpy()
+    figure, axes = panels(1, 2, height=height, width=height * labels.shape[1] / labels.shape[0], margin=1.6)
+    show_frame(axes[0, 0], clip.frames[frame])
+    draw_skeleton(axes[0, 0], clip.keypoints[frame], KEYPOINTS, clip.visibility[frame])
+    colours = ListedColormap([to_rgb(PART_COLOURS[part]) for part in Part])
+    picture_axis(axes[0, 1]).imshow(labels, cmap=colours, vmin=-0.5, vmax=len(Part) - 0.5, interpolation="nearest")
+    axes[0, 0].set_title("frame and keypoints", fontsize=9)
+    axes[0, 1].set_title("part labels", fontsize=9)
+    handles = [
+        Patch(facecolor=PART_COLOURS[Part(code)], edgecolor="#bbbbbb", linewidth=0.5, label=Part(code).name.lower().replace("_", " "))
+        for code in np.unique(labels).tolist()
+    ]
+    axes[0, 1].legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, fontsize=8, labelspacing=0.35, handlelength=1.2
+    )
+    return figure
+
+
+# -- the graph ---------------------------------------------------------------------------------------------------------------
+
+# Distance of columns and rows, and the size of a box, all in one unit.
+_COLUMN, _ROW, _WIDTH, _HEIGHT = 2.05, 0.86, 1.66, 0.70
+
+
+def _levels() -> dict[str, int]:
+    """Column of every node: a layer stands right of all it is computed from, a cause just left of the first layer that reads it."""
+    level: dict[str, int] = {}
+    for layer, parents in LAYERS.items():
+        level[layer] = 1 + max((level[parent] for parent in parents if parent in level), default=0)
+    for name in GRAPH:
+        level[name] = min(level[layer] for layer, parents in LAYERS.items() if name in parents) - 1
+    return level
+
+
+def _positions() -> dict[str, tuple[float, float]]:
+    """Centre of every node: layers that lead on in a line, those that end below it, causes above it (the first column centred on it)."""
+    level = _levels()
+    last = max(LAYERS, key=level.get)
+    leads_on = {layer for layer in LAYERS if layer == last or any(layer in parents for parents in LAYERS.values())}
+    place = {}
+    for column in sorted(set(level.values())):
+        here = [name for name in (*GRAPH, *LAYERS) if level[name] == column]
+        causes = [name for name in here if name in GRAPH]
+        first = (len(causes) - 1) / 2 if column == 0 else len(causes)
+        for n, name in enumerate(causes):
+            place[name] = (column * _COLUMN, (first - n) * _ROW)
+        for name in here:
+            if name in LAYERS:
+                place[name] = (column * _COLUMN, 0.0 if name in leads_on else -_ROW)
+    return place
+
+
+def causal_graph(ax: Axes) -> None:
+    """The graph of causes (`GRAPH`) and of what is computed from them (`LAYERS`), left to right, drawn from the definitions themselves."""
+    place, level = _positions(), _levels()
+    below = min(y for _, y in place.values()) - 0.75 * _ROW
+    for layer, parents in LAYERS.items():
+        for parent in parents:
+            _arrow(ax, place[parent], place[layer], None if level[layer] - level[parent] == 1 else below)
+    for name, (x, y) in place.items():
+        is_cause = name in GRAPH
+        box = FancyBboxPatch(
+            (x - _WIDTH / 2, y - _HEIGHT / 2), _WIDTH, _HEIGHT, boxstyle="round,pad=0,rounding_size=0.1", linewidth=1.0, zorder=3,
+            edgecolor=unit(LEFT if is_cause else RIGHT), facecolor="#e8f1f8" if is_cause else "#fdf3df",
+        )  # fmt: skip
+        ax.add_patch(box)
+        middle = {"ha": "center", "va": "center", "color": INK, "zorder": 4}
+        if is_cause:
+            ax.text(x, y + 0.17, name, fontsize=9, weight="bold", **middle)
+            ax.text(x, y - 0.11, _wrapped(GRAPH[name].text), fontsize=6.3, linespacing=1.05, **middle)
+        else:
+            ax.text(x, y, name, fontsize=10, style="italic", **middle)
+    xs, ys = zip(*place.values(), strict=True)
+    ax.set(xlim=(min(xs) - _WIDTH / 2 - 0.1, max(xs) + _WIDTH / 2 + 0.1), ylim=(below - 0.1, max(ys) + _HEIGHT / 2 + 0.1), aspect="equal")
+    ax.set_axis_off()
+
+
+def graph_figure(width: float = 9.0) -> Figure:
+    """`causal_graph` on a figure of its own."""
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(width, 0.42 * width), facecolor=PAPER)
+        causal_graph(figure.add_axes((0, 0, 1, 1)))
+    return figure
+
+
+def _wrapped(text: str, limit: int = 27) -> str:
+    """The text in lines of at most `limit` letters, as even as they come."""
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) < limit:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], below: float | None) -> None:
+    """An arrow from a node's right edge to the next column; with `below`, one that goes round under everything to a column further on."""
+    (x0, y0), (x1, y1) = start, end
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "linewidth": 1.0, "color": "#666666", "shrinkA": 0, "shrinkB": 1, "zorder": 2}
+    if below is None:
+        ax.add_patch(FancyArrowPatch((x0 + _WIDTH / 2, y0), (x1 - _WIDTH / 2, y1), **style))
+        return
+    ax.plot([x0, x0, x1], [y0 - _HEIGHT / 2, below, below], color=style["color"], linewidth=1.0, zorder=2, solid_joinstyle="round")
+    ax.add_patch(FancyArrowPatch((x1, below), (x1, y1 - _HEIGHT / 2), **style))

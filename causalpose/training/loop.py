@@ -1,0 +1,272 @@
+"""The training loop.
+
+One optimiser step is `world · accumulate` shards of `train.batch` clips. Which clips a shard holds, how they are augmented and
+what is masked is a function of `(seed, step, shard)` alone (`randomness`), so that
+
+- a run killed at any moment and resumed ends bit for bit as an unbroken one (on a CPU with the same number of threads),
+- two processes with one shard each compute what one process computes with `accumulate=2`.
+"""
+
+import time
+from collections import defaultdict
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from causalpose.clip import Clip
+from causalpose.config import Config
+from causalpose.data.augment import augment
+from causalpose.errors import CausalPoseError
+from causalpose.model.cmpose import CMPose
+from causalpose.training import checkpoint, folder, optimiser, randomness, state, tokens
+from causalpose.training.averaging import Average
+from causalpose.training.log import Log
+from causalpose.training.memory import keep_large_blocks
+from causalpose.training.objective import Objective, correct_share
+from causalpose.training.truth import body_share
+from causalpose.training.validation import validate
+
+
+class Source(Protocol):
+    """What every data source offers to training."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> Clip:
+        """The clips of the given numbers as one batch, frames uint8 `[B, T, 3, H, W]`."""
+
+
+def train(
+    config: Config,
+    source: Source,
+    out: str | Path,
+    *,
+    init: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    val: Source | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> Path:
+    """Train one stage; returns the folder `out`, in which `model.safetensors` then lies (averaged weights when `train.ema` > 0).
+
+    init      checkpoint, run folder or shipped weights to start from (usually of the stage below)
+    resume    go on with the run in `out`; a folder without one starts anew, a finished run is left as it is
+    val       a source on which PCK@0.2 is measured at every checkpoint and written to the log
+
+    Errors: an existing run without `resume` or `overwrite`; resuming with another configuration (the differing keys are named); a
+    loss that is not finite (the last saved state stays).
+    """
+    out = Path(out)
+    keep_large_blocks()
+    accelerator = _accelerator(config)
+    shards = accelerator.num_processes * config.train.accumulate
+    facts = {"clips": len(source), "clips_per_step": shards * config.train.batch, "init": None if init is None else str(init)}
+    if not len(source):
+        raise CausalPoseError("the training source is empty")
+    if _prepare_everywhere(accelerator, out, config, facts, resume, overwrite):
+        _say(accelerator, progress, f"{out} is finished already ({config.train.steps} steps); nothing to do")
+        return out
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):  # the caller's random stream stays as it was
+        _Run(accelerator, config, source, out, init, val, progress, tensorboard, facts).run()
+    return out
+
+
+class _Run:
+    """The parts of one run, and its steps."""
+
+    def __init__(self, accelerator, config, source, out, init, val, progress, tensorboard, facts):
+        self.accelerator, self.config, self.source, self.out, self.val, self.facts = accelerator, config, source, out, val, facts
+        self.main = accelerator.is_main_process
+        self.progress = progress and self.main
+        self.model = self._model(init)
+        self.average = Average(self.model, config.train.ema)
+        self.optimiser = optimiser.build(self.model, config.train, config.model.backbone.depth)
+        self.step, self.window, self.seconds = 0, defaultdict(float), 0.0
+        self._restore()
+        self.objective = accelerator.prepare(Objective(self.model, config))
+        self.tokens = self._tokens()
+        self.log = Log(out, self.step, tensorboard) if self.main else None
+
+    def run(self) -> None:
+        train = self.config.train
+        bar = tqdm(total=train.steps, initial=self.step, desc=f"stage {self.config.model.stage}", unit="step", disable=not self.progress)
+        self.started = time.perf_counter() - self.seconds
+        self.objective.train()
+        with bar:
+            while self.step < train.steps:
+                shown = self._step()
+                bar.update()
+                if self.step % train.log_every == 0 or self.step == train.steps:
+                    row = self._log(shown)
+                    bar.set_postfix_str(f"loss {row['loss']:.3f}, pck {row['pck']:.0f}, {row['clips_per_second']:.0f} clips/s")
+                if self.step % train.checkpoint_every == 0 and self.step < train.steps:
+                    self._checkpoint()
+        self._finish()
+
+    def _model(self, init: str | Path | None) -> CMPose:
+        torch.manual_seed(randomness.derive_seed(self.config.train.seed, "weights"))
+        model = CMPose(self.config.model)
+        if init is not None:
+            _say(self.accelerator, self.progress, f"starting from {checkpoint.initialise(model, init)}")
+        if self.config.train.freeze:
+            if init is None:
+                raise CausalPoseError("train.freeze keeps the backbone as it is, so it needs trained weights: give --init")
+            model.backbone.requires_grad_(False)
+        return model.to(self.accelerator.device)
+
+    def _restore(self) -> None:
+        saved = state.read(self.out)
+        if saved is None:
+            return
+        tensors, document = saved
+        state.restore(tensors, self.model, self.optimiser, self.average)
+        self.step, self.seconds = document["step"], document["seconds"]
+        self.window.update(document["window"])
+        _say(self.accelerator, self.progress, f"resuming {self.out} after step {self.step} of {self.config.train.steps}")
+
+    def _tokens(self) -> Tensor | None:
+        train = self.config.train
+        if not train.freeze or train.augment or not tokens.cacheable(self.model, len(self.source), self.config.model.frames):
+            return None
+        return tokens.embed_all(self.model, self.source, self.accelerator.device, progress=self.progress)
+
+    def _step(self) -> tuple:
+        """One optimiser step; returns the last shard's output and clip."""
+        train, accelerator = self.config.train, self.accelerator
+        world, shards = accelerator.num_processes, accelerator.num_processes * train.accumulate
+        rate = optimiser.set_learning_rate(self.optimiser, train, self.step)
+        indices = randomness.step_indices(train.seed, self.step, len(self.source), shards * train.batch).view(shards, train.batch)
+        sums: dict[str, Tensor] = {}
+        for turn in range(train.accumulate):
+            shard = turn * world + accelerator.process_index
+            clip, cached, truth = self._shard(indices[shard], shard)
+            draws = randomness.generator(train.seed, "model", self.step, shard, device=accelerator.device)
+            torch.manual_seed(randomness.derive_seed(train.seed, "layers", self.step, shard))  # dropout layers use the global stream
+            last = turn == train.accumulate - 1
+            with nullcontext() if last else accelerator.no_sync(self.objective):
+                loss, parts, output = self.objective(clip, tokens=cached, truth=truth, generator=draws)
+                accelerator.backward(loss / train.accumulate)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0) + value / train.accumulate
+        norm = torch.nn.utils.clip_grad_norm_(self._learning(), train.grad_clip or float("inf"))
+        values = dict(zip(sums, accelerator.reduce(torch.stack(list(sums.values())), "mean").tolist(), strict=True))
+        self._check_finite(values, norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.average.update(self.step)
+        self.step += 1
+        for name, value in (values | {"grad_norm": norm.item(), "steps": 1}).items():
+            self.window[name] += value
+        self.rate = rate
+        return output, clip
+
+    def _shard(self, indices: Tensor, shard: int) -> tuple[Clip, Tensor | None, Tensor | None]:
+        """Clips of one shard on the device, augmented; their cached tokens; the oracle's truth."""
+        config, device = self.config, self.accelerator.device
+        clip = self.source.batch(indices)
+        oracle = config.model.stage == 2 and config.model.fte.selector == "oracle"
+        clip = clip if oracle else replace(clip, parts=None)
+        if config.model.stage == 0:
+            clip = clip.at_frames([clip.target])
+        clip = clip.to(device)
+        if config.train.augment:
+            clip = augment(clip, config.model.keypoints, randomness.generator(config.train.seed, "augment", self.step, shard))
+        cached = None if self.tokens is None else self.tokens[indices].to(device).float()
+        return clip, cached, body_share(clip, config.model) if oracle else None
+
+    def _learning(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _check_finite(self, values: dict[str, float], norm: Tensor) -> None:
+        bad = [name for name, value in (values | {"gradient": norm.item()}).items() if not abs(value) < float("inf")]
+        if bad:
+            kept = state.read(self.out) if self.main else None
+            last = f"the state after step {kept[1]['step']} is kept in {self.out}" if kept else "nothing was saved yet"
+            raise CausalPoseError(
+                f"training diverged at step {self.step}: {', '.join(bad)} not finite; {last}; "
+                "lower train.lr or train.grad_clip, or train with train.precision=no"
+            )
+
+    def _log(self, shown: tuple) -> dict[str, float]:
+        """Write the means since the last row. The PCK column is measured on the last shard of the step, on its augmented view."""
+        steps = self.window.pop("steps")
+        means = {name: total / steps for name, total in self.window.items()}
+        self.window.clear()
+        seconds = time.perf_counter() - self.started
+        speed = steps * self.facts["clips_per_step"] / max(seconds - self.seconds, 1e-9)
+        self.seconds = seconds
+        pck = correct_share(*shown, self.config).item()
+        row = {"step": self.step, "lr": self.rate, **means, "pck": pck, "clips_per_second": speed, "seconds": seconds}
+        due = self.step % self.config.train.checkpoint_every == 0 or self.step == self.config.train.steps
+        if self.main and self.val is not None and due:
+            row["val_pck"] = self._validate()
+        if self.main:
+            self.log.write(row)
+        return row
+
+    def _validate(self) -> float:
+        with self.average.applied():
+            value = validate(self.model, self.val, self.config, self.accelerator.device)
+        self.objective.train()
+        return value
+
+    def _checkpoint(self) -> None:
+        if self.main:
+            document = {"step": self.step, "seconds": self.seconds, "window": dict(self.window)}
+            state.write(self.out, self.model, self.optimiser, self.average, document)
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self) -> None:
+        if self.main:
+            metrics = {"val_pck": round(self._validate(), 3)} if self.val is not None else {}
+            provenance = checkpoint.describe_origin(
+                self.config,
+                self.step,
+                init=self.facts["init"],
+                source=self.source.describe() if hasattr(self.source, "describe") else None,
+                seconds=round(self.seconds, 1),
+                metrics=metrics,
+            )
+            checkpoint.save(self.out / "model.safetensors", self.average.state(), self.config, provenance)
+            state.clear(self.out)
+            self.log.close()
+        self.accelerator.wait_for_everyone()
+
+
+def _accelerator(config: Config) -> Accelerator:
+    """Device, precision and processes. The config decides the precision, also when an earlier run of this process used another."""
+    shared = AcceleratorState._shared_state
+    if shared and shared.get("_mixed_precision") != config.train.precision:
+        AcceleratorState._reset_state()
+    # Which parameters a step uses depends on the arm (auxiliary tasks off, a selector without parameters), so DDP must look.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision=config.train.precision, kwargs_handlers=[unused])
+
+
+def _prepare_everywhere(accelerator: Accelerator, out: Path, config: Config, facts: dict, resume: bool, overwrite: bool) -> bool:
+    """`folder.prepare` on the main process; every process gets its answer or its error."""
+    answer: list = [None]
+    if accelerator.is_main_process:
+        try:
+            answer = [folder.prepare(out, config, facts, resume=resume, overwrite=overwrite)]
+        except CausalPoseError as error:
+            answer = [error]
+    answer = broadcast_object_list(answer)
+    if isinstance(answer[0], CausalPoseError):
+        raise answer[0]
+    return answer[0]
+
+
+def _say(accelerator: Accelerator, progress: bool, line: str) -> None:
+    if progress and accelerator.is_main_process:
+        tqdm.write(line)

@@ -1,0 +1,62 @@
+"""The training objective: pose loss plus the auxiliary losses, `L = L_pose + λ_mask L_mask + λ_noise L_noise` (paper, stage 1).
+
+It is a module of its own so that data parallel training wraps exactly what is differentiated.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from causalpose.clip import Clip
+from causalpose.config import Config
+from causalpose.model import heatmaps
+from causalpose.model.cmpose import CMPose, Output
+
+# Entries of `Output.losses` that are watched, not minimised.
+WATCHED = ("target_variance",)
+
+
+class Objective(nn.Module):
+    """`(clip, tokens, generator) -> (loss, parts by name, output)`.
+
+    With `train.freeze` the backbone is in eval mode and runs without gradients, or not at all when `tokens` are given.
+    """
+
+    def __init__(self, model: CMPose, config: Config):
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def train(self, mode: bool = True) -> "Objective":
+        super().train(mode)
+        if self.config.train.freeze:
+            self.model.backbone.eval()
+        return self
+
+    def forward(
+        self, clip: Clip, tokens: Tensor | None = None, truth: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Output]:
+        """clip: a batch; tokens `[B, T, N, C]`: backbone tokens of it, when cached; truth `[B, T, N]`: body share (oracle selector)."""
+        train = self.config.train
+        if tokens is None and train.freeze:
+            with torch.no_grad():
+                tokens = self.model.embed(clip.frames)
+        if tokens is None:
+            output = self.model(clip.frames, generator=generator, truth=truth)
+        else:
+            output = self.model.forward_tokens(tokens, generator=generator, truth=truth)
+        target = clip.target
+        truth_maps, weights = heatmaps.encode(clip.keypoints[:, target], clip.visibility[:, target], self.config.model, train.sigma)
+        parts = {"pose": heatmaps.loss(output.heatmaps.float(), truth_maps, weights, train.loss), **output.losses}
+        total = torch.stack([value.float() for name, value in parts.items() if name not in WATCHED]).sum()
+        return total, {"loss": total.detach()} | {name: value.detach().float() for name, value in parts.items()}, output
+
+
+@torch.no_grad()
+def correct_share(output: Output, clip: Clip, config: Config, threshold: float = 0.2) -> Tensor:
+    """PCK proxy for the progress bar, in per cent: joints of this batch within `threshold` of the clip's scale, on training views."""
+    target = clip.target
+    found, _ = heatmaps.decode(output.heatmaps, config.model, config.train.loss)
+    _, weights = heatmaps.encode(clip.keypoints[:, target], clip.visibility[:, target], config.model, config.train.sigma)
+    distance = (found - clip.keypoints[:, target]).norm(dim=-1)
+    hits = (distance <= threshold * clip.scale[:, None]) * weights
+    return 100 * hits.sum() / weights.sum().clamp_min(1)

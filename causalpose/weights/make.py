@@ -1,0 +1,105 @@
+"""`make weights`: train the shipped weights from nothing, one stage after the other.
+
+Everything that decides them is in `RECIPES`. Each stage is a resumable run in `runs/weights/NAME`: stopped at any moment, the same
+command goes on. A finished stage is stored here in float16 with its configuration, seed and versions in the `.json` beside it.
+
+    python -m causalpose.weights.make [--only NAME …] [--runs FOLDER] [--into FOLDER]
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from causalpose import weights
+from causalpose.config import Config, preset
+from causalpose.errors import CausalPoseError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One stage: the weights it makes, those it starts from, and what it changes in the `tiny` preset."""
+
+    name: str
+    init: str | None
+    overrides: tuple[str, ...]
+
+    def config(self) -> Config:
+        """The full configuration of the stage."""
+        return preset("tiny", self.overrides)
+
+
+_COMMON = (
+    "train.precision=bf16",
+    "train.seed=0",
+    "data.seed=0",
+    "train.sigma=1.0",
+    "train.checkpoint_every=250",
+    "train.log_every=25",
+    "train.ema=0.999",
+    "train.augment=false",
+)  # scenes are new in every clip; rotated and cropped ones learn slower at this size
+
+# The single-frame stage is what takes time from nothing; it sees one frame a clip, so many clips are cheap. The later stages start
+# from it with a smaller rate below the top (layer decay), so that what it learned is refined, not washed out.
+RECIPES = (
+    Recipe(
+        "tiny-backbone",
+        None,
+        (*_COMMON, "model.stage=0", "data.clips=65536", "train.steps=8000", "train.batch=32", "train.lr=0.001", "train.warmup=300"),
+    ),
+    Recipe(
+        "tiny-stage1",
+        "tiny-backbone",
+        (*_COMMON, "model.stage=1", "data.clips=12288", "train.steps=1000", "train.batch=32", "train.lr=0.0005", "train.warmup=50",
+         "train.layer_decay=0.75", "train.ema=0.995"),
+    ),
+    Recipe(
+        "tiny-stage2",
+        "tiny-stage1",
+        (*_COMMON, "model.stage=2", "data.clips=12288", "train.steps=700", "train.batch=32", "train.lr=0.0003", "train.warmup=50",
+         "train.layer_decay=0.75", "train.ema=0.995"),
+    ),
+)  # fmt: skip
+
+VAL_CLIPS = 512
+
+
+def make(recipe: Recipe, runs: Path, into: Path, progress: bool = True) -> Path:
+    """Train one recipe (or go on, or find it finished) and store it in float16; returns the stored file."""
+    from causalpose.training import checkpoint
+    from causalpose.training.loop import train
+    from causalpose.training.sources import training_source
+
+    config = recipe.config()
+    init = None if recipe.init is None else into / f"{recipe.init}.safetensors"  # the stored file, so that anyone starts from the same
+    if init is not None:
+        checkpoint.locate(init)  # before the scenes are rendered, not after
+    source = training_source(config, progress=progress)
+    val = training_source(config, split="val", clips=VAL_CLIPS, progress=progress)
+    run = train(config, source, runs / recipe.name, init=init, resume=True, val=val, progress=progress)
+    model, config, provenance = checkpoint.load(run)
+    if recipe.init is not None:
+        provenance = provenance | {"init": recipe.init}  # the shipped name, not a path of this machine
+    return checkpoint.save(into / f"{recipe.name}.safetensors", model, config, provenance, half=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m causalpose.weights.make", description="Train the shipped weights from nothing.")
+    parser.add_argument("--only", nargs="+", choices=weights.NAMES, default=list(weights.NAMES), help="weights to make (all, in order)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/weights"), help="folder of the resumable runs")
+    parser.add_argument("--into", type=Path, default=weights.FOLDER, help="folder to store the weights in")
+    given = parser.parse_args(arguments)
+    try:
+        for recipe in RECIPES:
+            if recipe.name in given.only:
+                print(f"wrote {make(recipe, given.runs, given.into)}")
+    except CausalPoseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

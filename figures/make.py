@@ -1,0 +1,134 @@
+"""Makes the pictures of this folder: `python figures/make.py` for all, or with the names of some.
+
+One function a figure. SVG keeps text as text and carries no date, so the same code gives the same bytes; a PNG twin serves pages that show
+no SVG. Pictures full of pixels are PNG only.
+"""
+
+import argparse
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from causalpose import weights
+from causalpose.clip import Clip
+from causalpose.data.files import replacing
+from causalpose.errors import CausalPoseError
+from causalpose.plotting import scenes
+from causalpose.plotting.skeleton import draw_skeleton, show_frame
+from causalpose.plotting.style import STYLE, frame_titles, panels
+from causalpose.plotting.tokens import draw_tokens, outline
+from causalpose.scenes.world import World
+
+HERE = Path(__file__).parent
+SHOWN = World(height=192, width=144, frames=3, seed=4)  # the world of the pictures below
+CLIP = 4  # a dancer behind a green panel, with a passer-by: every cause shows
+
+
+def save(figure: Figure, folder: Path, stem: str, *, svg: bool = True, dpi: int = 110) -> None:
+    """Write `stem.svg`, if it is wanted, and `stem.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(STYLE | {"svg.fonttype": "none"}):
+        if svg:
+            with replacing(folder / f"{stem}.svg") as temporary:
+                figure.savefig(temporary, metadata={"Date": None})
+        pixels = io.BytesIO()
+        figure.savefig(pixels, format="png", dpi=dpi)
+    plt.close(figure)
+    save_pixels(np.asarray(Image.open(pixels).convert("RGB")), folder, stem)
+
+
+def save_pixels(picture: np.ndarray, folder: Path, stem: str) -> None:
+    """Write RGB uint8 `[H, W, 3]` as `stem.png`, at six bits a channel: at most three grey levels off, a third smaller."""
+    coarse = (picture & 0b11111100) | (picture >> 6)
+    with replacing(folder / f"{stem}.png") as temporary:
+        Image.fromarray(coarse).save(temporary, optimize=True)
+
+
+def causal_graph(folder: Path) -> None:
+    """The causes of a scene and what is computed from them."""
+    save(scenes.graph_figure(), folder, "causal_graph")
+
+
+def scene_sheet(folder: Path) -> None:
+    """Sixty clips as they come: the first of the world with seed 0."""
+    clips = World(height=64, width=48, frames=1).render(range(60))
+    save_pixels(scenes.sheet(clips, 12, enlarge=2), folder, "scene_sheet")
+
+
+def do_pairs(folder: Path) -> None:
+    """One clip under six interventions, with the pixels that each changes."""
+    settings = [{"background": 12}, {"distractors": None}, {"occluders": None}, {"clothing": 7}, {"lens": "defocus"}, {"motion": "jump"}]
+    save(scenes.do_pairs(SHOWN, CLIP, settings, height=1.75), folder, "do_pairs", svg=False)
+
+
+def overview(folder: Path) -> None:
+    """The banner of the README: a clip with its keypoints, three interventions on it, and the tokens that a trained model selects."""
+    changes = [{"background": 12}, {"lens": "defocus"}, {"occluders": None}]
+    clip = SHOWN.render([CLIP])[0]
+    tokens = _causal_tokens()
+    count = clip.length + len(changes) + (tokens is not None)
+    height = 2.1
+    figure, axes = panels(1, count, height=height, width=height * SHOWN.width / SHOWN.height, margin=0.0)
+    axes = axes[0]
+    for frame in range(clip.length):
+        show_frame(axes[frame], clip.frames[frame])
+        draw_skeleton(axes[frame], clip.keypoints[frame], "posetrack15", clip.visibility[frame], size=3.4)
+    frame_titles(axes, clip.target)
+    for axis, change in zip(axes[clip.length :], changes, strict=False):
+        show_frame(axis, SHOWN.do(**change).render([CLIP]).frames[0, clip.target])
+        axis.set_title(f"do({scenes.setting_text(change)})", fontsize=9)
+    if tokens is not None:
+        importance, causal = tokens
+        show_frame(axes[-1], clip.frames[clip.target], grey=True)
+        draw_tokens(axes[-1], importance, (SHOWN.height, SHOWN.width))
+        outline(axes[-1], causal, (SHOWN.height, SHOWN.width))
+        axes[-1].set_title("causal tokens", fontsize=9)
+    save(figure, folder, "overview", svg=False, dpi=125)
+
+
+def _causal_tokens() -> tuple[np.ndarray, np.ndarray] | None:
+    """Importance and causal tokens `[rows, columns]` of the same clip's target frame by the shipped stage 2, if it is there.
+
+    The model sees the clip at its own size; a world draws the same clip at any.
+    """
+    if "tiny-stage2" not in weights.available():
+        return None
+    import torch
+
+    from causalpose.training import checkpoint
+
+    model, config, _ = checkpoint.load("tiny-stage2")
+    size = config.model
+    clips: Clip = World(size.height, size.width, size.frames, SHOWN.level, SHOWN.seed).render([CLIP])
+    with torch.no_grad():
+        maps = model(clips.frames, return_maps=True).maps
+    return tuple(maps[name][0, clips.target].cpu().numpy() for name in ("importance", "causal"))
+
+
+FIGURES: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, overview)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the named figures, or all."""
+    parser = argparse.ArgumentParser(description="Make the pictures of figures/.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(FIGURES)} (all by default)")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in FIGURES]
+    if unknown:
+        raise CausalPoseError(f"no figure is called {unknown[0]!r}; figures: {', '.join(FIGURES)}")
+    for name in options.names or FIGURES:
+        FIGURES[name](options.out)
+        print(f"made {name}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CausalPoseError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,46 @@
+"""The shared transformer block."""
+
+import torch
+
+from causalpose.model.attention import Attention, Block
+
+
+def test_identity_block_is_the_identity():
+    x = torch.randn(2, 5, 16)
+    assert torch.equal(Block(16, 4, 2.0, identity=True)(x)[0], x)
+    assert not torch.allclose(Block(16, 4, 2.0)(x)[0], x)
+
+
+def test_weights_are_the_ones_used():
+    """Rows sum to one, and the output rebuilt from the returned weights is the output."""
+    attention = Attention(16, 4)
+    x = torch.randn(2, 5, 16)
+    y, weights = attention(x, with_weights=True)
+    assert weights.shape == (2, 4, 5, 5)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 5))
+    value = attention.qkv(x)[..., 32:].view(2, 5, 4, 4).transpose(1, 2)
+    torch.testing.assert_close(attention.out((weights @ value).transpose(1, 2).reshape(2, 5, 16)), y)
+    assert attention(x)[1] is None
+
+
+def test_log_size_bias_counts_a_token_as_many():
+    """Two equal tokens, and one with the bias log 2, look the same to every other token (ToMe's proportional attention)."""
+    attention = Attention(16, 4)
+    a, b = torch.randn(1, 1, 16), torch.randn(1, 1, 16)
+    twice, _ = attention(torch.cat((a, b, b), 1))
+    once, _ = attention(torch.cat((a, b), 1), bias=torch.tensor([[0.0, 2.0]]).clamp_min(1).log())
+    torch.testing.assert_close(twice[:, :2], once)
+
+
+def test_gate_multiplies_values():
+    """A gate of one changes nothing; a gate of zero silences a token as a source, whatever its value."""
+    attention = Attention(16, 4)
+    x = torch.randn(1, 3, 16)
+    torch.testing.assert_close(attention(x, gate=torch.ones(1, 3))[0], attention(x)[0])
+    gate = torch.tensor([[1.0, 1.0, 0.0]], requires_grad=True)
+    y, weights = attention(x, with_weights=True, gate=gate)
+    value = attention.qkv(x)[..., 32:].view(1, 3, 4, 4).transpose(1, 2)
+    kept = weights[..., :2] @ value[:, :, :2]
+    torch.testing.assert_close(y, attention.out(kept.transpose(1, 2).reshape(1, 3, 16)))
+    y.square().sum().backward()
+    assert gate.grad[0, 2] != 0

@@ -1,0 +1,74 @@
+"""Refinement and the way back to the grid."""
+
+import pytest
+import torch
+
+from causalpose.config import FTEConfig, override, preset
+from causalpose.model.clustering import Merged, cluster
+from causalpose.model.enhancement import Enhancement
+from causalpose.model.selection import select
+
+SMALL = override(preset("tiny").model, {"backbone.width": 32})
+
+
+def transparent() -> Enhancement:
+    """Enhancement that passes tokens through: no blocks, no norm, identity projection; what is restored can be read off."""
+    enhancement = Enhancement(SMALL)
+    enhancement.blocks, enhancement.norm = torch.nn.ModuleList(), torch.nn.Identity()
+    enhancement.out.weight.data = torch.eye(32)
+    return enhancement
+
+
+def parts(clustering: str = "dpc-knn"):
+    mixed = torch.randn(2, 3, 48, 32)
+    chosen = select(mixed.flatten(1, 2), torch.rand(2, 15, 144).softmax(-1), FTEConfig(), 3)
+    rest = mixed.flatten(1, 2).gather(1, chosen.rest[..., None].expand(-1, -1, 32))
+    merged = cluster(rest, chosen.importance.gather(1, chosen.rest), FTEConfig(clustering=clustering))
+    return mixed, torch.randn(2, 15, 32), chosen, merged
+
+
+def test_starts_at_stage_one():
+    mixed, keypoint_tokens, chosen, merged = parts()
+    assert torch.equal(Enhancement(SMALL)(mixed, keypoint_tokens, chosen, merged), mixed[:, 1])
+
+
+@pytest.mark.parametrize("clustering", ["dpc-knn", "keep", "drop"])
+def test_each_place_takes_its_own_or_its_clusters_token(clustering):
+    """The residual of a causal place is its token; of a non-causal place its cluster's token; of a dropped place nothing."""
+    mixed, keypoint_tokens, chosen, merged = parts(clustering)
+    residual = transparent()(mixed, keypoint_tokens, chosen, merged) - mixed[:, 1]
+    for b in range(2):
+        expected = torch.zeros(144, 32)
+        expected[chosen.causal[b]] = mixed[b].flatten(0, 1)[chosen.causal[b]]
+        if clustering != "drop":
+            expected[chosen.rest[b]] = merged.tokens[b][merged.assignment[b]]
+        torch.testing.assert_close(residual[b], expected[48:96], atol=1e-5, rtol=1e-5)
+
+
+def test_merged_tokens_count_by_size():
+    """A merged token of n equal tokens acts on the others as those n tokens would."""
+    enhancement = Enhancement(SMALL)
+    enhancement.out.weight.data = torch.eye(32)
+    same = torch.randn(1, 1, 1, 32)
+    mixed = torch.cat((torch.randn(1, 3, 20, 32), same.expand(1, 3, 28, 32)), 2)
+    importance = torch.cat((torch.ones(20), torch.full((28,), 1e-3))).repeat(3).expand(1, 15, -1)
+    chosen = select(mixed.flatten(1, 2), importance / importance.sum(-1, keepdim=True), FTEConfig(keep_rate=60 / 144), 3)
+    rest = mixed.flatten(1, 2).gather(1, chosen.rest[..., None].expand(-1, -1, 32))
+    keypoint_tokens = torch.randn(1, 15, 32)
+    one = Merged(rest[:, :1], torch.zeros(1, 84, dtype=torch.long), torch.full((1, 1), 84.0))
+    every = Merged(rest, torch.arange(84)[None], torch.ones(1, 84))
+    torch.testing.assert_close(
+        enhancement(mixed, keypoint_tokens, chosen, one), enhancement(mixed, keypoint_tokens, chosen, every), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_gradient_reaches_the_gate():
+    mixed, keypoint_tokens, _, _ = parts()
+    per_keypoint = torch.rand(2, 15, 144).softmax(-1).requires_grad_()
+    chosen = select(mixed.flatten(1, 2), per_keypoint, FTEConfig(), 3)
+    enhancement = Enhancement(SMALL)
+    torch.nn.init.normal_(enhancement.out.weight)
+    merged = Merged(mixed[:, 0, :0], torch.full((2, 101), -1), torch.ones(2, 0))  # none: the gate is the only way
+    enhancement(mixed, keypoint_tokens, chosen, merged).square().sum().backward()
+    reached = per_keypoint.grad.abs().sum(1) > 0
+    assert torch.equal(reached, chosen.mask)

@@ -1,0 +1,66 @@
+"""Result plots: seeds, means, intervals and paired differences are the table's."""
+
+import pandas as pd
+import pytest
+
+from causalpose.errors import CausalPoseError
+from causalpose.evaluation.statistics import Interval
+from causalpose.evaluation.tables import tidy
+from causalpose.plotting import results
+
+
+def table() -> pd.DataFrame:
+    """Two arms, two conditions, three seeds. Differences mask - none: clean 1, 2, 3; occluded -1, 0, 1."""
+    rows = []
+    for seed in range(3):
+        rows += [
+            {"variant": "none", "condition": "clean", "seed": seed, "value": 70 + seed},
+            {"variant": "mask", "condition": "clean", "seed": seed, "value": 71 + 2 * seed},
+            {"variant": "none", "condition": "occluded", "seed": seed, "value": 50},
+            {"variant": "mask", "condition": "occluded", "seed": seed, "value": 49 + seed},
+        ]
+    return tidy(rows, study="s", dataset="scenes", joint="mean", metric="PCK@0.2")
+
+
+def test_differences_are_paired_by_seed():
+    found = results.seed_differences(table(), "none")
+    assert found[found["condition"] == "clean"]["value"].tolist() == [1, 2, 3]
+    assert found[found["condition"] == "occluded"]["value"].tolist() == [-1, 0, 1]
+    without = table().query("not (variant == 'none' and seed == 1)")
+    assert results.seed_differences(without, "none").query("condition == 'clean'")["value"].tolist() == [1, 3]
+
+
+def marks(figure):
+    """Means: the large marks."""
+    return [line for line in figure.axes[0].lines if line.get_markersize() == 6.5]
+
+
+def test_arm_plot_shows_means_and_every_seed():
+    figure = results.arm_plot(table(), conditions=["clean"])
+    assert [float(line.get_ydata()[0]) for line in marks(figure)] == [71, 73]
+    points = [line.get_ydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "."]
+    assert points == [[70, 71, 72], [71, 73, 75]]
+    assert len({line.get_marker() for line in marks(figure)}) == 2, "arms differ in shape"
+
+
+def test_no_interval_from_two_seeds():
+    bars = [line for line in results.arm_plot(table().query("seed < 2")).axes[0].lines if line.get_linewidth() == 2.2]
+    assert not bars
+
+
+def test_hollow_where_the_interval_covers_zero():
+    found = {("mask", "clean"): Interval(2, 1, 3, 3, 64), ("mask", "occluded"): Interval(0.5, -1, 2, 3, 64)}
+    figure = results.difference_plot(found, {("mask", "clean"): [1, 2, 3]})
+    assert [line.get_markerfacecolor() == "white" for line in marks(figure)] == [False, True]
+    assert len(figure.axes[0].get_legend().get_texts()) == 1
+    of_table = results.difference_plot(results.seed_differences(table(), "none"))
+    assert [float(line.get_ydata()[0]) for line in marks(of_table)] == [2, 0]
+
+
+def test_wrong_input():
+    with pytest.raises(CausalPoseError, match="metrics: PCK@0.2"):
+        results.arm_plot(table(), "AP")
+    with pytest.raises(CausalPoseError, match="no arm 'both' to compare with; arms: none, mask"):
+        results.seed_differences(table(), "both")
+    with pytest.raises(CausalPoseError, match="no difference"):
+        results.difference_plot({})

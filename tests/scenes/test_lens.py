@@ -1,0 +1,109 @@
+"""Lens and sensor: what each number does to a picture."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from causalpose.scenes import lens
+from causalpose.scenes.causes import Stream
+from causalpose.scenes.world import World
+
+
+def settings(**values):
+    table = {"defocus": 0.0, "shutter": 0.0, "gain": 1.0, "tint": 0.0, "vignette": 0.0} | values
+    return {name: torch.tensor([float(v)], dtype=torch.float64) for name, v in table.items()}
+
+
+def sensor(noise=0.0, jpeg=0.0):
+    return {"noise": torch.tensor([noise]).double(), "jpeg": torch.tensor([jpeg]).double()}
+
+
+def stream():
+    return Stream(0, np.arange(1), "grain")
+
+
+def spot(height=33, width=33):
+    picture = torch.zeros(1, 1, 3, height, width)
+    picture[..., height // 2, width // 2] = 1.0
+    return picture
+
+
+def test_a_lens_switched_off_changes_nothing():
+    picture = torch.rand(1, 2, 3, 20, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(lens.expose(picture, settings()), picture)
+    assert torch.equal(lens.sense(picture, settings(), sensor(), stream()), (picture * 255).round().to(torch.uint8))
+
+
+def test_defocus_is_a_gaussian_of_the_asked_width():
+    """Sigma 2: a point keeps its light, and spreads to a variance of 4, less 9 % that the cut at 2.5 sigma takes away."""
+    blurred = lens.defocus(spot(), torch.tensor([2.0]).double())[0, 0, 0]
+    assert float(blurred.sum()) == pytest.approx(1.0, abs=1e-5)
+    offset = torch.arange(33.0) - 16
+    for axis in (0, 1):
+        assert float((blurred.sum(1 - axis) * offset**2).sum()) == pytest.approx(4 * 0.93, rel=0.04)
+    assert torch.allclose(blurred, blurred.T, atol=1e-7)
+    assert float(blurred[16, 16 + 6]) == 0.0  # ceil(2.5 * 2) = 5 is the reach
+
+
+def test_defocus_is_each_clips_own():
+    pictures = torch.rand(3, 1, 3, 24, 18, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.5, 3.0, 1.2]).double()
+    together = lens.defocus(pictures, sigma)
+    for b in range(3):
+        assert torch.equal(together[b], lens.defocus(pictures[b : b + 1], sigma[b : b + 1])[0])
+
+
+def test_gain_tint_and_vignette_by_hand():
+    """Grey 0.5 at gain 0.4: 0.2. Tint 0.2: red 0.6, blue 0.4. Vignette 0.5 takes 0.5 * 0.5 * (1 + 1) = half of a corner, nothing of the
+    middle."""
+    grey = torch.full((1, 1, 3, 21, 21), 0.5)
+    assert torch.allclose(lens.expose(grey, settings(gain=0.4)), torch.tensor(0.2))
+    tinted = lens.expose(grey, settings(tint=0.2))[0, 0, :, 0, 0]
+    assert tinted.tolist() == pytest.approx([0.6, 0.5, 0.4])
+    dark = lens.expose(grey, settings(vignette=0.5))[0, 0, 0]
+    assert float(dark[0, 0]) == pytest.approx(0.25) and float(dark[10, 10]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(1.0, 0.05), (0.2, math.hypot(0.05, 0.05 * 0.8))])
+def test_noise_has_the_asked_deviation_and_grows_in_the_dark(gain, expected):
+    """Noise 0.05 at gain 0.2: sqrt(0.05² + (0.05 * 0.8)²) = 0.064 of full scale; the mean stays."""
+    grey = torch.full((1, 1, 3, 80, 80), 0.5)
+    frames = lens.sense(grey, settings(gain=gain), sensor(noise=0.05), stream()).float() / 255
+    assert float(frames.std()) == pytest.approx(expected, rel=0.03)
+    assert float(frames.mean()) == pytest.approx(0.5, abs=0.003)
+
+
+def test_jpeg_changes_a_little_at_high_quality_and_more_at_low():
+    picture = World(32, 24, 1).do(lens=None, sensor=None)
+    plain = picture.render(range(4)).frames.float()
+    error = [float((picture.do(sensor={"jpeg": quality}).render(range(4)).frames.float() - plain).abs().mean()) for quality in (90.0, 10.0)]
+    assert 0 < error[0] < error[1] < 30
+
+
+def test_motion_blur_smears_what_moves_and_nothing_else():
+    """With no pan or shake the plain background stays; pixels differ only where the person's sub-frames passed."""
+    world = World(48, 36, 1).do(
+        motion={"action": 1, "speed": 1.5},
+        camera={"pan": 0.0, "shake": 0.0},
+        background=None,
+        distractors=None,
+        occluders=None,
+        lens=None,
+        sensor=None,
+    )
+    sharp, blurred = world.pair(range(4), lens={"shutter": 3.0})
+    changed = (sharp.frames != blurred.frames).any(2)
+    assert float(changed.float().mean()) > 0.05
+    assert not bool(changed[..., :2, :].any())  # the top rows hold nobody
+    assert torch.equal(sharp.parts, blurred.parts) and torch.equal(sharp.keypoints, blurred.keypoints)
+
+
+def test_each_condition_grows_with_its_severity():
+    """Each severity is further from the clean picture than the one below (mean absolute difference over eight clips)."""
+    world = World(32, 24, 1)
+    clean = world.under("clean").render(range(8)).frames.float()
+    for condition in ("defocus", "motion_blur", "low_light"):
+        gaps = [float((world.under(condition, s).render(range(8)).frames.float() - clean).abs().mean()) for s in (1, 3, 5)]
+        assert 0 < gaps[0] < gaps[1] < gaps[2], (condition, gaps)

@@ -1,0 +1,315 @@
+"""The loop: it learns, resumes bit for bit, refuses what it must, and parallel training computes what one process does."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from causalpose.config import override
+from causalpose.errors import CausalPoseError
+from causalpose.training import checkpoint, log, loop, state
+from tests.training.dots import Dots, config
+
+EVERYTHING_RANDOM = ("model.stage=1", "train.augment=true", "train.ema=0.9")
+
+
+def _train(settings, out, **named):
+    return loop.train(settings, named.pop("source", None) or Dots(settings.model), out, progress=False, **named)
+
+
+def _weights(folder):
+    return checkpoint.read(folder)[0]
+
+
+def _equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Cut(Exception):
+    """The moment a test breaks a run off."""
+
+
+class CutDots(Dots):
+    """Dots that break off at the n-th batch."""
+
+    def __init__(self, settings, at):
+        super().__init__(settings)
+        self.left = at
+
+    def batch(self, indices):
+        self.left -= 1
+        if self.left < 0:
+            raise Cut
+        return super().batch(indices)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_it_learns(tmp_path, stage):
+    """A flat map of 16x16 cells has the loss log 256 = 5.5; learning 4 clips by heart, 60 steps bring it well below."""
+    settings = config(f"model.stage={stage}", "train.steps=60", "train.lr=0.005", "train.augment=false", "train.checkpoint_every=1000")
+    _train(settings, tmp_path / "run", source=Dots(settings.model, 4))
+    rows = log.read(tmp_path / "run" / "log.csv")
+    assert len(rows) == 60
+    assert rows[-1]["pose"] < 0.9 * rows[0]["pose"]
+    assert rows[-1]["clips_per_second"] > 0 and rows[-1]["lr"] < rows[10]["lr"]
+
+
+def test_the_log_names_every_loss(tmp_path):
+    _train(config("train.steps=3"), tmp_path / "run")
+    row = log.read(tmp_path / "run" / "log.csv")[-1]
+    assert {"step", "lr", "loss", "pose", "pck", "grad_norm", "clips_per_second", "seconds", "mask", "noise", "target_variance"} <= set(row)
+    assert row["loss"] == pytest.approx(row["pose"] + row["mask"] + row["noise"], rel=1e-4)
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path):
+    runs = [
+        _train(config(*EVERYTHING_RANDOM, f"train.seed={seed}", "train.steps=3"), tmp_path / f"{i}") for i, seed in enumerate((0, 0, 1))
+    ]
+    first, again, other = map(_weights, runs)
+    assert _equal(first, again) and not _equal(first, other)
+
+
+def test_the_caller_keeps_its_random_stream(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    _train(config("train.steps=1"), tmp_path / "run")
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 9])
+def test_broken_off_and_resumed_is_unbroken(tmp_path, at):
+    settings = config(*EVERYTHING_RANDOM, "train.log_every=3")
+    whole = _train(settings, tmp_path / "whole")
+    with pytest.raises(Cut):
+        _train(settings, tmp_path / "cut", source=CutDots(settings.model, at))
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    cut = _train(settings, tmp_path / "cut", resume=True)
+    assert _equal(_weights(whole), _weights(cut))
+    timed = ("clips_per_second", "seconds")
+    rows = [[{k: v for k, v in row.items() if k not in timed} for row in log.read(folder / "log.csv")] for folder in (whole, cut)]
+    assert rows[0] == rows[1]
+
+
+def test_two_shards_of_a_step_are_resumed_too(tmp_path):
+    settings = config(*EVERYTHING_RANDOM, "train.accumulate=2", "train.steps=5", "train.freeze=false")
+    whole = _train(settings, tmp_path / "whole")
+    with pytest.raises(Cut):
+        _train(settings, tmp_path / "cut", source=CutDots(settings.model, 7))
+    assert _equal(_weights(whole), _weights(_train(settings, tmp_path / "cut", resume=True)))
+
+
+def _start(*arguments, **environment):
+    command = [sys.executable, "-m", "tests.training.dots", *map(str, arguments)]
+    return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_is_unbroken(tmp_path):
+    """SIGKILL at a random moment after a random step, twice; the third start ends the run. The moment differs from test run to test run."""
+    chance = random.Random(time.time_ns())
+    overrides = (*EVERYTHING_RANDOM, "train.steps=20")
+    whole = _train(config(*overrides), tmp_path / "whole")
+    out = tmp_path / "killed"
+    for step in sorted(chance.sample(range(2, 13), 2)):
+        process = _start(out, *overrides, "--resume", "--slowly")
+        until = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < until:
+            if (out / "log.csv").exists() and len((out / "log.csv").read_text().splitlines()) > step:
+                break
+            time.sleep(0.005)
+        time.sleep(chance.random() * 0.1)
+        assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        assert not (out / "model.safetensors").exists()
+    assert _equal(_weights(whole), _weights(_train(config(*overrides), out, resume=True)))
+
+
+def test_a_damaged_state_falls_back_on_the_one_before(tmp_path):
+    settings = config(*EVERYTHING_RANDOM)
+    whole = _train(settings, tmp_path / "whole")
+    with pytest.raises(Cut):
+        _train(settings, tmp_path / "cut", source=CutDots(settings.model, 7))
+    newest = tmp_path / "cut" / state.NEWEST
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert state.read(tmp_path / "cut")[1]["step"] == 4
+    assert _equal(_weights(whole), _weights(_train(settings, tmp_path / "cut", resume=True)))
+
+
+def test_no_sound_state_is_one_line(tmp_path):
+    settings = config()
+    with pytest.raises(Cut):
+        _train(settings, tmp_path / "cut", source=CutDots(settings.model, 3))
+    (tmp_path / "cut" / state.NEWEST).write_bytes(b"x")
+    with pytest.raises(CausalPoseError, match="no sound state.*--overwrite"):
+        _train(settings, tmp_path / "cut", resume=True)
+
+
+def test_a_finished_run_is_left_alone(tmp_path, capsys):
+    settings = config("train.steps=2")
+    out = _train(settings, tmp_path / "run")
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.iterdir()}
+    assert sorted(before) == ["config.json", "log.csv", "model.json", "model.safetensors"]
+    loop.train(settings, Dots(settings.model), out, resume=True)
+    assert "finished already (2 steps); nothing to do" in capsys.readouterr().out
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.iterdir()} == before
+
+
+def test_refusals(tmp_path):
+    settings = config("train.steps=2")
+    out = _train(settings, tmp_path / "run")
+    with pytest.raises(CausalPoseError, match="--resume.*--overwrite"):
+        _train(settings, out)
+    with pytest.raises(CausalPoseError, match="train.lr was 0.001 and is now 0.5"):
+        _train(override(settings, ["train.lr=0.5"]), out, resume=True)
+    with pytest.raises(CausalPoseError, match="clips was 24 and is now 8"):
+        _train(settings, out, resume=True, source=Dots(settings.model, 8))
+    with pytest.raises(CausalPoseError, match="init was None and is now"):
+        _train(settings, out, resume=True, init=out)
+    with pytest.raises(CausalPoseError, match="needs trained weights"):
+        _train(config("train.freeze=true"), tmp_path / "frozen")
+    _train(settings, tmp_path / "frozen")  # that start came to nothing, so nothing stands in the way
+    (tmp_path / "file").touch()
+    with pytest.raises(CausalPoseError, match="is a file"):
+        _train(settings, tmp_path / "file")
+    (out / "config.json").write_text("{")
+    with pytest.raises(CausalPoseError, match="config.json is missing or damaged"):
+        _train(settings, out, resume=True)
+
+
+def test_overwrite_begins_anew(tmp_path):
+    out = _train(config("train.steps=2", "train.seed=1"), tmp_path / "run")
+    (out / "notes.txt").write_text("mine")
+    _train(config("train.steps=3"), out, overwrite=True)
+    assert checkpoint.read(out)[2]["steps"] == 3 and len(log.read(out / "log.csv")) == 3
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_resume_may_watch_differently(tmp_path):
+    """How often a run saves and logs does not change what it computes."""
+    settings = config()
+    with pytest.raises(Cut):
+        _train(settings, tmp_path / "cut", source=CutDots(settings.model, 5))
+    cut = _train(override(settings, ["train.checkpoint_every=3", "train.log_every=5"]), tmp_path / "cut", resume=True)
+    assert _equal(_weights(_train(settings, tmp_path / "whole")), _weights(cut))
+
+
+def test_divergence_is_one_line_and_keeps_the_last_state(tmp_path):
+    settings = config("train.lr=1e30", "train.warmup=3", "train.grad_clip=0")
+    with pytest.raises(CausalPoseError, match="diverged at step .* not finite; .*lower train.lr"):
+        _train(settings, tmp_path / "run")
+    saved = state.read(tmp_path / "run")
+    if saved is not None:
+        assert all(torch.isfinite(t).all() for name, t in saved[0].items() if name.startswith("model."))
+
+
+def test_not_a_number_keeps_the_last_good_state(tmp_path, monkeypatch):
+    """The loss of the fifth step (number 4) becomes nan: the state after step 4 stays, sound, and nothing newer is written."""
+    settings = config("model.stage=0")
+    original, calls = loop.Objective.forward, []
+
+    def forward(self, *arguments, **named):
+        loss, parts, output = original(self, *arguments, **named)
+        calls.append(1)
+        return (loss * float("nan"), parts | {"loss": parts["loss"] * float("nan")}, output) if len(calls) == 5 else (loss, parts, output)
+
+    monkeypatch.setattr(loop.Objective, "forward", forward)
+    with pytest.raises(CausalPoseError, match="diverged at step 4: loss, gradient not finite; the state after step 4 is kept"):
+        _train(settings, tmp_path / "run")
+    monkeypatch.undo()
+    assert state.read(tmp_path / "run")[1]["step"] == 4
+    assert _equal(_weights(_train(settings, tmp_path / "run", resume=True)), _weights(_train(settings, tmp_path / "whole")))
+
+
+def test_initialised_run_begins_as_its_source(tmp_path):
+    """Stage 1 begins exactly as the single-frame model: with a rate of (nearly) nothing, its heatmaps stay those of stage 0."""
+    below = _train(config("model.stage=0", "train.steps=5"), tmp_path / "below")
+    above = _train(config("train.steps=1", "train.lr=1e-12"), tmp_path / "above", init=below)
+    clip = Dots(config().model).batch(torch.arange(4))
+    single, fused = (checkpoint.load(folder)[0](clip.frames).heatmaps for folder in (below, above))
+    assert torch.allclose(single, fused, atol=1e-4)
+    assert checkpoint.read(above)[2]["init"] == str(below)
+
+
+@pytest.mark.parametrize("augment", ["true", "false"])
+def test_a_frozen_backbone_stays(tmp_path, augment):
+    """With and without augmentation, i.e. embedding every view and caching the tokens."""
+    below = _train(config("model.stage=0", "train.steps=2"), tmp_path / "below")
+    above = _train(config("train.steps=4", "train.freeze=true", f"train.augment={augment}"), tmp_path / "above", init=below)
+    before, after = _weights(below), _weights(above)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items() if name.startswith("backbone."))
+    assert not torch.equal(before["head.layers.out.weight"], after["head.layers.out.weight"])
+
+
+def test_cached_tokens_train_as_embedded_ones(tmp_path, monkeypatch):
+    """The cache is a speed path: its run differs from embedding every step by float16 rounding only."""
+    below = _train(config("model.stage=0", "train.steps=2"), tmp_path / "below")
+    settings = config("train.steps=4", "train.freeze=true", "train.augment=false")
+    cached = _train(settings, tmp_path / "cached", init=below)
+    monkeypatch.setattr(loop.tokens, "LIMIT_BYTES", 0)
+    embedded = _train(settings, tmp_path / "embedded", init=below)
+    losses = [[row["pose"] for row in log.read(folder / "log.csv")] for folder in (cached, embedded)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_the_average_is_what_is_saved(tmp_path):
+    runs = [_train(config("train.steps=4", f"train.ema={ema}"), tmp_path / str(ema)) for ema in (0.0, 0.9)]
+    assert log.read(runs[0] / "log.csv")[-1]["pose"] == log.read(runs[1] / "log.csv")[-1]["pose"]
+    assert not _equal(*map(_weights, runs))
+
+
+def test_validation_changes_nothing(tmp_path):
+    settings = config(*EVERYTHING_RANDOM)
+    watched = _train(settings, tmp_path / "watched", val=Dots(settings.model, 6, seed=9))
+    assert _equal(_weights(watched), _weights(_train(settings, tmp_path / "alone")))
+    rows = log.read(watched / "log.csv")
+    assert [row["step"] for row in rows if row["val_pck"] is not None] == [2, 4, 6, 8, 10]
+    assert 0 <= checkpoint.read(watched)[2]["metrics"]["val_pck"] <= 100
+
+
+def test_one_summed_batch_equals_two_shards(tmp_path):
+    """All joints count and nothing is random within a step: the mean of two half batches is the mean of the whole."""
+    common = ("model.stage=0", "train.augment=false", "train.steps=4")
+    whole = _train(config(*common, "train.batch=8"), tmp_path / "whole")
+    shards = _train(config(*common, "train.batch=4", "train.accumulate=2"), tmp_path / "shards")
+    losses = [[row["loss"] for row in log.read(folder / "log.csv")] for folder in (whole, shards)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_with_two_shards(tmp_path):
+    """Masks and augmentation belong to the shard, not to the process, so even they agree."""
+    overrides = (*EVERYTHING_RANDOM, "train.steps=4")
+    one = _train(config(*overrides, "train.accumulate=2"), tmp_path / "one")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    processes = [_start(tmp_path / "two", *overrides, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    losses = [[row["loss"] for row in log.read(folder / "log.csv")] for folder in (one, tmp_path / "two")]
+    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], rel=1e-4)
+    a, b = _weights(one), _weights(tmp_path / "two")
+    assert all(torch.allclose(a[name], b[name], atol=1e-4) for name in a)
+
+
+def test_bf16_runs_after_float32_in_one_process(tmp_path):
+    for precision in ("no", "bf16", "no"):
+        out = _train(config("train.steps=2", f"train.precision={precision}"), tmp_path / "run", overwrite=True)
+        assert all(tensor.dtype == torch.float32 for tensor in _weights(out).values())
+
+
+def test_the_oracle_needs_part_masks(tmp_path):
+    settings = config("model.stage=2", 'model.fte.selector="oracle"', "train.steps=1")
+    with pytest.raises(CausalPoseError, match="part masks"):
+        _train(settings, tmp_path / "run")

@@ -1,0 +1,67 @@
+"""Parameter groups and the schedule."""
+
+import math
+
+import pytest
+import torch
+
+from causalpose.model.cmpose import CMPose
+from causalpose.training import optimiser
+from tests.training.dots import config
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_every_parameter_in_exactly_one_group(stage):
+    settings = config(f"model.stage={stage}", "train.layer_decay=0.5")
+    model = CMPose(settings.model)
+    grouped = [id(p) for group in optimiser.parameter_groups(model, settings.train, 2) for p in group["params"]]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(p) for p in model.parameters()}
+
+
+def test_frozen_parameters_are_in_none():
+    settings = config("model.stage=1")
+    model = CMPose(settings.model)
+    model.backbone.requires_grad_(False)
+    grouped = {id(p) for group in optimiser.parameter_groups(model, settings.train, 2) for p in group["params"]}
+    assert grouped == {id(p) for name, p in model.named_parameters() if not name.startswith("backbone.")}
+
+
+def test_layer_decay_by_depth():
+    """Depth 2, decay 0.5: stem and position 0.5^3 = 0.125, block 0 0.25, block 1 0.5, everything above 1."""
+    settings = config("model.stage=1", "train.layer_decay=0.5")
+    model = CMPose(settings.model)
+    scale = {id(p): g["lr_scale"] for g in optimiser.parameter_groups(model, settings.train, 2) for p in g["params"]}
+    by_name = {name: scale[id(p)] for name, p in model.named_parameters()}
+    expected = {"backbone.vit.patch_embed.": 0.125, "backbone.vit.pos_embed": 0.125, "backbone.vit.blocks.0.": 0.25}
+    expected |= {"backbone.vit.blocks.1.": 0.5, "backbone.vit.norm.": 1.0, "encoder.": 1.0, "head.": 1.0, "auxiliary.": 1.0}
+    for prefix, value in expected.items():
+        found = {v for name, v in by_name.items() if name.startswith(prefix)}
+        assert found == {value}, prefix
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_no_decay_for_vectors_embeddings_and_tokens(stage):
+    model = CMPose(config(f"model.stage={stage}").model)
+    decayed = {name for name, p in model.named_parameters() if optimiser.decays(name, p)}
+    assert "backbone.vit.blocks.0.mlp.fc1.weight" in decayed and "backbone.vit.patch_embed.layers.0.weight" in decayed
+    assert "backbone.vit.pos_embed" not in decayed and "encoder.temporal" not in decayed
+    # bare parameters are inputs (embeddings, learned tokens): all that decays is called weight and is a matrix or kernel
+    assert all(name.endswith("weight") and dict(model.named_parameters())[name].ndim > 1 for name in decayed)
+
+
+def test_schedule_by_hand():
+    """Warm-up of 4 in 12 steps: 1/4, 2/4, 3/4, 1, then cosine over 8 steps: half at step 4 + 4, and near zero at the last."""
+    factors = [optimiser.lr_factor(step, 12, 4) for step in range(12)]
+    assert factors[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    assert factors[8] == pytest.approx(0.5)
+    assert factors[11] == pytest.approx(0.5 * (1 + math.cos(math.pi * 7 / 8)))
+    assert all(a >= b for a, b in zip(factors[4:], factors[5:], strict=False))
+
+
+def test_set_learning_rate_scales_groups():
+    settings = config("model.stage=0", "train.layer_decay=0.5", "train.lr=0.1", "train.warmup=0")
+    built = optimiser.build(CMPose(settings.model), settings.train, 2)
+    assert optimiser.set_learning_rate(built, settings.train, 0) == pytest.approx(0.1)
+    assert {round(g["lr"], 6) for g in built.param_groups} == {0.0125, 0.025, 0.05, 0.1}
+    assert isinstance(built, torch.optim.AdamW)
