@@ -47,8 +47,8 @@ def explain(
 ) -> None:
     """Show what a prediction rests on: the causal-token map beside attributions, with scores.
 
-    Where there is a truth to compare with, every map is scored: against the body (rendered scenes), against the measured effect of
-    re-rendering each token's region (rendered scenes), against the joint's surroundings (labelled video).
+    Every map is scored where there is a truth: on scenes against the body and against the measured
+    effect of re-rendering each token's region, on labelled video against the joint's surroundings.
 
     Example: causalpose explain tiny-stage2 --clip 7 --joint right_wrist --out runs/why
     """

@@ -102,7 +102,11 @@ def _feature_ablation(score: JointScore, frames: Tensor, extra: tuple, grid) -> 
 def _grad_cam(score: TokenJointScore, frames: Tensor, extra: tuple, grid) -> tuple[Tensor, dict]:
     """ReLU of Σ_c (mean over tokens of the gradient of channel c) · token_c, on the backbone's tokens of all frames."""
     found = LayerGradCam(score, score.probe).attribute(frames, additional_forward_args=extra, relu_attributions=True)
-    return found[:, 0], {"layer": "the backbone's tokens"}
+    values = found[:, 0]
+    if score.model.config.stage == 0:
+        # The other frames' tokens lead nowhere; averaging the gradient over places would give them a share of the target frame's.
+        values = values * (torch.arange(values.shape[1], device=values.device) == values.shape[1] // 2)[:, None, None]
+    return values, {"layer": "the backbone's tokens"}
 
 
 def _grad_x_token(score: TokenJointScore, frames: Tensor, extra: tuple, grid) -> tuple[Tensor, dict]:

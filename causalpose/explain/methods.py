@@ -41,7 +41,7 @@ def check(method: str, joint: str, model: nn.Module) -> None:
 
 
 def default_methods(stage: int, joint: str = ALL) -> Sequence[str]:
-    """What to show where nothing is asked for: the model's own maps, attributions of each kind, a control. For `all` joints, the quick ones."""
+    """What to show where nothing is asked for: the model's own maps, attributions, a control; for `all` joints, the quick ones."""
     own = {0: ("heatmap_mass",), 1: ("heatmap_mass", "encoder_attention"), 2: ("tcis", "heatmap_mass", "encoder_attention")}[stage]
     slow = () if joint == ALL else ("integrated_gradients", "feature_ablation")
     return (*own, "saliency", *slow, "grad_cam", "grad_x_token", "centre")

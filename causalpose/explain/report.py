@@ -54,6 +54,8 @@ class Explanation:
     limb_mass                            share of the mass on the joint's own limb (scenes, one joint)
     joint_mass, joint_pointing           against the tokens within one of the true joint, in every frame (one labelled joint)
     agreement                            rank correlation with the measured effect (scenes)
+    agreement_target                     the same within the target frame: where a model looks at no other frame, merely knowing so ranks most
+                                         tokens right, and `agreement` flatters every gradient
     """
 
     subject: Subject
@@ -82,7 +84,7 @@ class Explanation:
                 "body_token": f"a token counts as body from a share of {truth.BODY_TOKEN:g} of its pixels",
                 "joint_tokens": "at most one token from the token of the true joint, in every frame that labels it",
                 "agreement": "Spearman's rank correlation over tokens with the mean absolute change of the target when the token's region "
-                "is re-rendered with the listed causes drawn anew",
+                "is re-rendered with the listed causes drawn anew; agreement_target: within the target frame",
                 "effect": effect,
             },
             "methods": rows,
@@ -110,8 +112,8 @@ def explain_clip(
 ) -> Explanation:
     """Explain one clip; `names` are of `methods.NAMES`, by default a choice that fits the model's stage.
 
-    `resamples` draws go into the measured effect (scenes; 0 leaves it out); `kind` is the loss the model was trained with, which says how to
-    read the predicted pose.
+    `resamples` draws go into the measured effect (scenes; 0 leaves it out); `kind` is the loss the model was trained with, which says how
+    to read the predicted pose.
     """
     stage = model.config.stage
     names = list(dict.fromkeys(names or methods.default_methods(stage, joint)))
@@ -160,4 +162,6 @@ def _scores(values: torch.Tensor, goals: dict[str, torch.Tensor], effect: torch.
         out["joint_pointing"] = scores.pointing(values, goals["joint"]) if known else torch.tensor([torch.nan])
     if effect is not None:
         out["agreement"] = intervention.agreement(values, effect)
+        target = slice(effect.shape[1] // 2, effect.shape[1] // 2 + 1)
+        out["agreement_target"] = intervention.agreement(values[:, target], effect[:, target])
     return {name: None if torch.isnan(value[0]) else round(float(value[0]), 4) for name, value in out.items()}

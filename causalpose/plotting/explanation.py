@@ -29,7 +29,7 @@ TITLES = {
 }
 
 
-def explanation_figure(found: Explanation, *, height: float = 1.9) -> Figure:
+def explanation_figure(found: Explanation, *, height: float = 1.6) -> Figure:
     """The clip with its predicted pose on top, then a row a map: the measured effect, the model's own maps, the attributions."""
     clip = found.subject.clip
     names = keypoint_set(found.keypoints)
@@ -40,7 +40,11 @@ def explanation_figure(found: Explanation, *, height: float = 1.9) -> Figure:
     for item, scores in zip(found.maps, found.scores, strict=True):
         title = TITLES.get(item.method, item.method.replace("_", " "))
         maps[title] = item.values[0]
-        shown = {"on body": scores.get("body_mass"), "near joint": scores.get("joint_mass"), "agreement": scores.get("agreement")}
+        shown = {
+            "on body": scores.get("body_mass"),
+            "near joint": scores.get("joint_mass"),
+            "agreement (t)": scores.get("agreement_target"),
+        }
         notes[title] = "\n".join(f"{name} {value:.2f}" for name, value in shown.items() if value is not None)
         if item.method == "tcis" and found.causal is not None:
             outlined[title] = found.causal

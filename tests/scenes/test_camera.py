@@ -73,6 +73,13 @@ def test_crop_by_hand():
     assert centre[0].tolist() == pytest.approx([0.0, 0.5])
 
 
+def test_the_box_is_centred_on_average():
+    """The camera's offset has a standard deviation of 0.03 * 32 = 0.96 pixels: the mean of 300 is within 5 * 0.96 / sqrt(300) = 0.28."""
+    points = World(32, 24, 1).do(camera={"shake": 0.0}).render(range(300)).keypoints[:, 0]
+    middle = ((points.amin(1) + points.amax(1)) / 2).mean(0)
+    assert middle.tolist() == pytest.approx([11.5, 15.5], abs=0.28)
+
+
 @pytest.mark.parametrize("level", ["easy", "default", "hard"])
 def test_the_target_frame_holds_every_keypoint(level):
     """The keypoints take at most 1 / (1.3 * 1.25 * 0.86) = 0.716 of the crop, half of that is 0.358, and the offset is at most

@@ -81,6 +81,14 @@ def test_each_of_seed_clip_cause_and_salt_gives_another_row(seed, clip, name):
     assert row(seed, clip, name, 0) in rows  # and again the same
 
 
+def test_calls_take_the_next_numbers_of_the_row():
+    """A draw of six is two draws of three, and no number comes twice."""
+    whole, split = (Stream(0, np.arange(4), "body") for _ in range(2))
+    six = whole.uniform(shape=(6,))
+    assert torch.equal(six, torch.cat([split.uniform(shape=(3,)), split.uniform(shape=(3,))], 1))
+    assert len(set(six.flatten().tolist())) == 24
+
+
 def test_uniform_is_uniform():
     """Chi-square over 20 bins of 40 000 draws: mean 19, standard deviation sqrt(38) = 6.2; 50 is five of those away.
 

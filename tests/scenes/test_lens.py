@@ -75,6 +75,16 @@ def test_noise_has_the_asked_deviation_and_grows_in_the_dark(gain, expected):
     assert float(frames.mean()) == pytest.approx(0.5, abs=0.003)
 
 
+def test_grain_is_each_clips_own():
+    """Beside a clip without noise a noisy one has the grain that it has alone."""
+    grey = torch.full((2, 1, 3, 8, 8), 0.5)
+    both = {"noise": torch.tensor([0.0, 0.05]).double(), "jpeg": torch.zeros(2).double()}
+    lenses = {name: value.expand(2) for name, value in settings().items()}
+    together = lens.sense(grey, lenses, both, Stream(0, np.arange(2), "grain"))
+    alone = lens.sense(grey[1:], settings(), sensor(noise=0.05), Stream(0, np.array([1]), "grain"))
+    assert torch.equal(together[1:], alone) and (together[0] == 128).all() and not torch.equal(together[0], together[1])
+
+
 def test_jpeg_changes_a_little_at_high_quality_and_more_at_low():
     picture = World(32, 24, 1).do(lens=None, sensor=None)
     plain = picture.render(range(4)).frames.float()
@@ -83,21 +93,22 @@ def test_jpeg_changes_a_little_at_high_quality_and_more_at_low():
 
 
 def test_motion_blur_smears_what_moves_and_nothing_else():
-    """With no pan or shake the plain background stays; pixels differ only where the person's sub-frames passed."""
-    world = World(48, 36, 1).do(
-        motion={"action": 1, "speed": 1.5},
-        camera={"pan": 0.0, "shake": 0.0},
-        background=None,
-        distractors=None,
-        occluders=None,
-        lens=None,
-        sensor=None,
-    )
-    sharp, blurred = world.pair(range(4), lens={"shutter": 3.0})
-    changed = (sharp.frames != blurred.frames).any(2)
-    assert float(changed.float().mean()) > 0.05
-    assert not bool(changed[..., :2, :].any())  # the top rows hold nobody
+    """With no pan or shake the plain background stays. Changed pixels lie in the box around the places where the person is in five sharp
+    frames, two before to two after: the shutter of three frames is open from 1.2 before to 1.2 after. Four pixels are for the shadow."""
+    world = World(48, 36, 5).do(
+        motion={"action": 1, "speed": 1.5}, camera={"pan": 0.0, "shake": 0.0},
+        background=None, distractors=None, occluders=None, lens=None, sensor=None,
+    )  # fmt: skip
+    sharp, blurred = world.pair(range(6), lens={"shutter": 3.0})
     assert torch.equal(sharp.parts, blurred.parts) and torch.equal(sharp.keypoints, blurred.keypoints)
+    changed = (sharp.frames[:, 2] != blurred.frames[:, 2]).any(1)
+    person = (sharp.parts > 0).any(1)
+    assert float(changed.float().mean()) > 0.05
+    for moved, passed in zip(changed, person, strict=True):
+        rows, columns = passed.any(1).nonzero(), passed.any(0).nonzero()
+        box = torch.zeros_like(moved)
+        box[max(0, rows.min() - 4) : rows.max() + 5, max(0, columns.min() - 4) : columns.max() + 5] = True
+        assert not bool((moved & ~box).any()) and not bool(box.all())
 
 
 def test_each_condition_grows_with_its_severity():

@@ -165,7 +165,7 @@ def test_a_condition_is_clean_with_one_thing_wrong(condition, severity):
 
 
 def test_occluded_hides_more_joints_the_more_severe():
-    """The first and the last severity hide 17 and 62 % of the joints of 40 clips at 64x48."""
+    """The first and the last severity hide 16 and 62 % of the joints of 40 clips at 64x48."""
     world = World(64, 48, 1)
     hidden = [
         float((world.under("occluded", s).render(range(40)).visibility == int(Visibility.OCCLUDED)).float().mean()) for s in (1, 3, 5)

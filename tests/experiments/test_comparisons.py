@@ -1,0 +1,75 @@
+"""Paired differences, on counts small enough to work by hand."""
+
+import pandas as pd
+import pytest
+
+from causalpose.errors import CausalPoseError
+from causalpose.experiments.comparisons import clip_scores, compare, intervals, sentence
+
+
+def counts(variant: str, seed: int, condition: str, right: list[int], right_visible: list[int] | None = None) -> pd.DataFrame:
+    """Clips of ten joints, six of them visible."""
+    n = len(right)
+    return pd.DataFrame(
+        {"study": "s", "variant": variant, "seed": seed, "dataset": "d", "condition": condition, "clip": range(n),
+         "counted": 10, "visible": 6, "right@0.2": right, "right@0.2 visible": right_visible or [0] * n, "right@0.1": 0, "right@0.1 visible": 0}
+    )  # fmt: skip
+
+
+def test_scores_are_percentages_of_the_counted_joints():
+    """8 of 10 right, 6 of the 6 visible: so 2 of the 4 hidden. 80 %, 100 %, 50 %."""
+    table = counts("a", 0, "clean", [8], [6])
+    assert clip_scores(table, "a").to_numpy().item() == 80
+    assert clip_scores(table, "a", metric="PCK@0.2 visible").to_numpy().item() == 100
+    assert clip_scores(table, "a", metric="PCK@0.2 occluded").to_numpy().item() == 50
+
+
+def test_all_conditions_are_one_score_a_scene():
+    """Scene 0 scores 100 clean and 40 occluded: 70. Two scenes under two conditions are two samples, not four."""
+    table = pd.concat([counts("a", 0, "clean", [10, 10]), counts("a", 0, "occluded", [4, 6])])
+    assert clip_scores(table, "a").to_numpy().tolist() == [[70, 80]]
+
+
+def test_a_constant_gain_has_no_doubt():
+    """Every clip of both seeds gains one joint of ten: 10 points, interval [10, 10]."""
+    base = [counts("none", seed, "clean", [5, 6, 7]) for seed in (0, 1)]
+    more = [counts("mask", seed, "clean", [6, 7, 8]) for seed in (0, 1)]
+    row = compare(pd.concat([*base, *more]), "none").iloc[0]
+    assert (row["mean"], row.low, row.high, row.seeds, row.clips) == (10, 10, 10, 2, 3) and row.distinguishable
+    assert sentence(row) == "mask beats none under clean by 10.0 [10.0, 10.0], 2 seeds x 3 clips"
+
+
+def test_pairing_is_by_clip_not_by_row():
+    """The same clips in another order differ by nothing."""
+    base = counts("none", 0, "clean", [1, 5, 9])
+    row = compare(pd.concat([base, counts("a", 0, "clean", [1, 5, 9])[::-1]]), "none").iloc[0]
+    assert row["mean"] == row.low == row.high == 0 and "not distinguishable" in sentence(row)
+
+
+def test_an_untrained_reference_is_set_against_every_seed():
+    table = pd.concat([counts("none", 0, "clean", [5, 5]), counts("none", 1, "clean", [7, 7]), counts("reference", 0, "clean", [5, 5])])
+    row = compare(table, "none").iloc[0]
+    assert row.seeds == 2 and row["mean"] == -10
+
+
+def test_other_seeds_or_clips_are_refused():
+    base = [counts("none", seed, "clean", [5, 6]) for seed in (0, 1)]
+    with pytest.raises(CausalPoseError, match="needs the same"):
+        compare(pd.concat([*base, *(counts("a", seed, "clean", [5, 6]) for seed in (1, 2))]), "none")
+    with pytest.raises(CausalPoseError, match="different clips"):
+        compare(pd.concat([*base, counts("a", 0, "clean", [5, 6, 7])]), "none")
+
+
+def test_names_that_are_not_there():
+    table = counts("a", 0, "clean", [1])
+    with pytest.raises(CausalPoseError, match="no clips of variant 'b'"):
+        clip_scores(table, "b")
+    with pytest.raises(CausalPoseError, match="unknown metric"):
+        clip_scores(table, "a", metric="PCK@0.3")
+    with pytest.raises(CausalPoseError, match="nothing to compare"):
+        compare(table, "a")
+
+
+def test_intervals_hold_their_mean():
+    row = intervals(counts("a", 0, "clean", [2, 4, 6, 8])).iloc[0]
+    assert row["mean"] == 50 and row.low < 50 < row.high and row.clips == 4

@@ -1,0 +1,97 @@
+"""The notebooks run through papermill as the documentation says, and stop with one clear line when a parameter is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from causalpose.config import override, preset
+from causalpose.experiments import records
+from causalpose.model.cmpose import CMPose
+from causalpose.training import checkpoint
+
+SMALL = (
+    "model.height=32 model.width=24 model.backbone.width=32 model.backbone.depth=1 model.backbone.heads=2 model.encoder.depth=1 "
+    "model.encoder.heads=2 model.head.channels=16 model.fte.depth=1 model.fte.heads=2"
+)
+TINY = {"steps": 2, "batch": 4, "clips": 8, "test_clips": 4, "overrides": SMALL}
+STUDIES = ("train_stage1", "train_stage2", "auxiliary_tasks")
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> dict[int, Path]:
+    """Untrained small checkpoints of stages 0 and 1."""
+    folder = tmp_path_factory.mktemp("weights")
+    out = {}
+    for stage in (0, 1):
+        config = override(override(preset("tiny"), SMALL.split()), {"model.stage": stage})
+        out[stage] = checkpoint.save(folder / f"small-{stage}.safetensors", CMPose(config.model), config, {})
+    return out
+
+
+def papermill(repository: Path, study: str, folder: Path, **parameters) -> subprocess.CompletedProcess:
+    """Run a notebook by the plain command, from a folder that is not the repository's."""
+    given = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
+    command = [sys.executable, "-m", "papermill", repository / "ablations" / f"{study}.ipynb", "out.ipynb", "--no-progress-bar", *given]
+    environment = os.environ | {"CAUSALPOSE_CACHE": str(folder / "cache"), "IPYTHONDIR": str(folder / "ipython")}
+    environment.pop("MPLBACKEND", None)  # the kernel chooses its own, or no figure would be stored
+    return subprocess.run([*map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES)
+def test_runs_from_any_folder(study, repository, tmp_path, weights):
+    """Executed with figures and tables, record below the folder it was called in, nothing written into the repository."""
+    recorded = sorted((repository / "ablations").rglob("*"))
+    extra = {"seeds": "0 1"} if study == "auxiliary_tasks" else {"seed": 3}
+    finished = papermill(repository, study, tmp_path, scale="smoke", init=weights[1 if study == "train_stage2" else 0], **TINY, **extra)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    kinds = [kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    assert kinds.count("image/png") >= 3 and kinds.count("text/html") >= 2
+    record = records.read(tmp_path / "runs" / "ablations" / "results" / study / "smoke")
+    assert set(record.results["study"]) == {study}
+    assert set(record.results["seed"]) >= ({0, 1} if study == "auxiliary_tasks" else {3})
+    assert sorted((repository / "ablations").rglob("*")) == recorded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "study, parameters, line",
+    [
+        ("train_stage1", {"mask_ratoi": 0.3}, "CausalPoseError: unknown parameter 'mask_ratoi'; did you mean 'mask_ratio'?"),
+        ("train_stage1", {"mask_ratio": 1.5}, "CausalPoseError: mcl.mask_ratio = 1.5 must be a share: 0 < mask_ratio <= 1"),
+        ("train_stage2", {"init": "nowhere/model"}, "CausalPoseError: checkpoint nowhere/model not found; give a run folder"),
+        ("auxiliary_tasks", {"init": "broken.safetensors"}, "CausalPoseError: checkpoint broken.safetensors is truncated or damaged"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(study, parameters, line, repository, tmp_path, weights):
+    """The last line of papermill's report is the message, with no traceback of the library's above it; nothing was trained."""
+    (tmp_path / "broken.safetensors").write_bytes(weights[0].read_bytes()[:1000])
+    finished = papermill(repository, study, tmp_path, **parameters)
+    assert finished.returncode != 0
+    *above, last = finished.stderr.strip().splitlines()
+    assert last.startswith(line), finished.stderr[-1500:]
+    assert above[-1].startswith("Exception encountered at"), "the library's traceback stands above the line"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_parameter_of_the_class_stands_in_the_cell_with_its_default(study, repository):
+    """The `parameters` cell is what papermill and a reader see; it must say what the class says."""
+    from dataclasses import fields
+
+    from causalpose.experiments import parameters
+
+    cls = {"train_stage1": parameters.Stage1Parameters, "train_stage2": parameters.Stage2Parameters}.get(
+        study, parameters.AuxiliaryTasksParameters
+    )
+    notebook = nbformat.read(repository / "ablations" / f"{study}.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    namespace: dict = {}
+    exec(cell.source, {}, namespace)
+    assert set(namespace) == {f.name for f in fields(cls)}
+    assert parameters.check(cls, namespace | {"init": "none"}) == parameters.check(cls, {"init": "none"})
