@@ -33,7 +33,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book check-book test lint format ablations weights readme constraints clean distclean
+.PHONY: help install book check-book test lint format ablations weights figures readme constraints clean distclean
 
 help: ## show this list
 	@echo "CausalPose. Usage: make TARGET"
@@ -81,6 +81,9 @@ ablations: $(INSTALLED) ## run the ablation notebooks at SCALE=smoke or book (ST
 
 weights: $(INSTALLED) ## train the shipped weights again (hours on two cores; continues after an interruption)
 	@$(PY) -m causalpose.weights.make
+
+figures: $(INSTALLED) ## make the pictures of figures/ again
+	@$(PY) figures/make.py
 
 readme: $(INSTALLED) ## write the recorded results into README.md
 	@$(PY) tools/readme_table.py

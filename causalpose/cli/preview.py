@@ -56,9 +56,7 @@ def preview(
     frames: Annotated[int, typer.Option(help="Frames of a clip (odd, up to 15).")] = 9,
     do: Annotated[
         list[str] | None,
-        typer.Option(
-            "--do", metavar="CAUSE=VALUE", help="Set a cause: none, a name, a clip's number or a JSON table. Repeat for more."
-        ),
+        typer.Option("--do", metavar="CAUSE=VALUE", help="Set a cause: none, a name, a clip's number or a JSON table. Repeat for more."),
     ] = None,
     skeleton: Annotated[bool, typer.Option("--skeleton/--no-skeleton", help="Draw the keypoints, hidden ones fainter.")] = False,
 ) -> None:

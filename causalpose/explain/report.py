@@ -54,8 +54,8 @@ class Explanation:
     limb_mass                            share of the mass on the joint's own limb (scenes, one joint)
     joint_mass, joint_pointing           against the tokens within one of the true joint, in every frame (one labelled joint)
     agreement                            rank correlation with the measured effect (scenes)
-    agreement_target                     the same within the target frame: where a model looks at no other frame, merely knowing so ranks most
-                                         tokens right, and `agreement` flatters every gradient
+    agreement_target                     the same within the target frame: to know that a model looks at no other frame ranks most
+                                         tokens right, so `agreement` alone flatters every gradient
     """
 
     subject: Subject

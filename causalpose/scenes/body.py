@@ -1,7 +1,7 @@
 """The body: forward kinematics from a pose vector to 3-D points, and the limbs that are drawn around them (ours).
 
-Body frame: x to the person's left, y up, z forward; the unit is the standing body height. Proportions follow common
-anthropometric tables (Winter, Biomechanics, table 4.1) to two digits.
+Body frame: x to the person's left, y up, z forward; the unit is the nominal body height (standing at rest, the figure measures
+1.05 of it). Proportions follow common anthropometric tables (Winter, Biomechanics, table 4.1) to two digits.
 """
 
 from enum import IntEnum

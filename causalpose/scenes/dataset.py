@@ -150,8 +150,9 @@ def _store(clips: Clip, folder: Path, description: str) -> None:
         try:
             os.rename(draft, folder)
         except OSError:
-            if not (folder / "complete.json").exists():  # anything but "another process was first"
-                raise
+            if not (folder / "complete.json").exists():  # not "another process was first": a copy that broke off, say
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rename(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -162,7 +163,7 @@ def _restore(folder: Path) -> Clip:
         sums = json.loads((folder / "complete.json").read_text())["checksums"]
         arrays = {f.name: np.load(folder / f"{f.name}.npy", allow_pickle=False) for f in fields(Clip)}
         damaged = [name for name, array in arrays.items() if _checksum(array) != sums[name]]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         damaged = [str(error)]
     if damaged:
         shutil.rmtree(folder, ignore_errors=True)

@@ -79,7 +79,8 @@ class World:
     """A distribution over clips, with interventions.
 
     height, width   of the crop in pixels; frames `T`, odd; level: easy, default, hard; seed: every draw derives from it
-    interventions   (cause, action, payload) triples made by `do` and `resample`; later ones win
+    interventions   (cause, action, payload) triples made by `do` and `resample`. A later setting wins over an earlier one, and a new draw
+                    (another clip's, another salt's) over every earlier setting of its cause
     """
 
     height: int = 64
@@ -95,6 +96,8 @@ class World:
                 raise CausalPoseError(f"scene {name} = {getattr(self, name)!r} must be a whole number of at least 16 pixels")
         if not isinstance(self.frames, Integral) or not (1 <= self.frames <= 15 and self.frames % 2):
             raise CausalPoseError(f"scene frames = {self.frames!r} must be odd, 1 to 15 (the target frame is the middle one)")
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool):
+            raise CausalPoseError(f"scene seed = {self.seed!r} must be a whole number")
         if self.level not in LEVELS:
             raise CausalPoseError(f"unknown level {self.level!r}; levels: {', '.join(LEVELS)}")
 
@@ -123,6 +126,8 @@ class World:
             elif isinstance(value, dict):
                 added.append((name, "set", tuple((k, self._checked(node, k, v)) for k, v in value.items())))
             elif isinstance(value, Integral) and not isinstance(value, bool):
+                if not 0 <= value < 2**63:
+                    raise CausalPoseError(f"do({name}={value}): a clip's number is a whole number of at least 0")
                 added.append((name, "clip", int(value)))
             else:
                 raise CausalPoseError(f"do({name}={value!r}): give None, a name, a table of numbers or a clip's number")
@@ -171,6 +176,12 @@ class World:
                 salt = payload
         return clips, salt
 
+    def _settings(self, name: str) -> list[tuple[str, object]]:
+        """The settings of a cause by hand that still hold: those after its last new draw."""
+        mine = [(action, payload) for target, action, payload in self.interventions if target == name]
+        last = max((i for i, (action, _) in enumerate(mine) if action in ("clip", "salt")), default=-1)
+        return mine[last + 1 :]
+
     def values(self, clips) -> dict[str, dict[str, Tensor]]:
         """The value of every cause for the given clips, after interventions: tables of float64 tensors `[B, …]`."""
         clips = _clip_numbers(clips)
@@ -178,9 +189,7 @@ class World:
         for name in GRAPH:
             source, salt = self._key(name, clips)
             value = _ASSIGN[name](Stream(self.seed, source, name, salt), self.level)
-            for target, action, payload in self.interventions:
-                if target != name:
-                    continue
+            for action, payload in self._settings(name):
                 if action == "off":
                     value = _OFF[name](value)
                 elif action == "set":
@@ -193,6 +202,8 @@ class World:
     def render(self, clips, chunk: int = 64, device="cpu") -> Clip:
         """Render clips by number: a batch `Clip` with frames, keypoints, states and part labels."""
         clips = _clip_numbers(clips)
+        if chunk < 1:
+            raise CausalPoseError(f"render: chunk = {chunk} must be at least 1")
         return concatenate([self._render(clips[i : i + chunk], device) for i in range(0, len(clips), chunk)])
 
     def pair(self, clips, **settings) -> tuple[Clip, Clip]:
@@ -205,11 +216,17 @@ class World:
         `tokens` is bool `[B, T, rows, columns]` (or broadcastable to it); a token covers H/rows x W/columns pixels. The keypoints stay the
         factual ones: only the picture is touched.
         """
+        clips = _clip_numbers(clips)
         factual, other = self.pair(clips, **settings)
         rows, columns = tokens.shape[-2:]
         if self.height % rows or self.width % columns:
             raise CausalPoseError(f"a token grid of {rows} x {columns} does not divide the picture of {self.height} x {self.width} pixels")
-        mask = tokens.bool().expand(len(clips), self.frames, rows, columns)
+        try:
+            mask = tokens.bool().expand(len(clips), self.frames, rows, columns)
+        except RuntimeError:
+            raise CausalPoseError(
+                f"tokens of shape {tuple(tokens.shape)} do not fit {len(clips)} clips of {self.frames} frames: [B, T, rows, columns]"
+            ) from None
         mask = mask.repeat_interleave(self.height // rows, -2).repeat_interleave(self.width // columns, -1)[:, :, None]
         return replace(factual, frames=torch.where(mask, other.frames, factual.frames))
 
@@ -310,9 +327,12 @@ def _states(points: Tensor, depth: Tensor, bars, height: int, width: int) -> Ten
 
 
 def _clip_numbers(clips) -> np.ndarray:
-    numbers = np.atleast_1d(
-        np.asarray(clips.cpu() if torch.is_tensor(clips) else list(clips) if not isinstance(clips, Integral) else clips)
-    )
+    try:
+        numbers = np.atleast_1d(
+            np.asarray(clips.cpu() if torch.is_tensor(clips) else clips if isinstance(clips, Integral) else list(clips))
+        )
+    except TypeError:
+        numbers = np.empty(0)
     if numbers.ndim != 1 or not len(numbers) or numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise CausalPoseError("clips must be whole numbers of at least 0, one or more")
     return numbers.astype(np.int64)

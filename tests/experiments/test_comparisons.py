@@ -10,10 +10,9 @@ from causalpose.experiments.comparisons import clip_scores, compare, intervals, 
 def counts(variant: str, seed: int, condition: str, right: list[int], right_visible: list[int] | None = None) -> pd.DataFrame:
     """Clips of ten joints, six of them visible."""
     n = len(right)
-    return pd.DataFrame(
-        {"study": "s", "variant": variant, "seed": seed, "dataset": "d", "condition": condition, "clip": range(n),
-         "counted": 10, "visible": 6, "right@0.2": right, "right@0.2 visible": right_visible or [0] * n, "right@0.1": 0, "right@0.1 visible": 0}
-    )  # fmt: skip
+    labels = {"study": "s", "variant": variant, "seed": seed, "dataset": "d", "condition": condition, "clip": range(n)}
+    rights = {"right@0.2": right, "right@0.2 visible": right_visible or [0] * n, "right@0.1": 0, "right@0.1 visible": 0}
+    return pd.DataFrame({**labels, "counted": 10, "visible": 6, **rights})
 
 
 def test_scores_are_percentages_of_the_counted_joints():

@@ -11,7 +11,7 @@ from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables
 from causalpose.evaluation.predictions import Predictions
 from causalpose.experiments import records
-from causalpose.experiments.measure import LABELS, Measured, clip_counts
+from causalpose.experiments.measure import Measured, clip_counts
 
 
 def measured(variant: str = "a", seed: int = 0) -> Measured:
@@ -106,4 +106,3 @@ def test_clip_counts_by_hand():
     assert row["condition"] == "occluded" and row["clip"] == 42
     assert (row["counted"], row["visible"]) == (3, 2)
     assert (row["right@0.2"], row["right@0.2 visible"], row["right@0.1"], row["right@0.1 visible"]) == (3, 2, 1, 1)
-    assert "clip" in LABELS

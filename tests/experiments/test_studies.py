@@ -1,11 +1,15 @@
 """Cells and studies, with a model so small that a cell takes about a second."""
 
+from dataclasses import replace
+
 import pytest
 
 from causalpose.clip import CONDITIONS
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import cells, pictures, records, show, studies
 from causalpose.experiments.parameters import AuxiliaryTasksParameters, Stage1Parameters, Stage2Parameters, check
+from causalpose.model.cmpose import CMPose
+from causalpose.training import checkpoint
 
 
 def test_training_notebook_stage_one(asked, tmp_path):
@@ -67,11 +71,6 @@ def test_other_weights_under_the_same_name_are_another_cell(asked, tmp_path, sma
     copy = tmp_path / "weights.safetensors"
     parameters = check(AuxiliaryTasksParameters, asked | {"init": str(small_weights[0]), "arms": "none", "seeds": 0})
     (cell,) = studies.study_cells(parameters)
-    from dataclasses import replace
-
-    from causalpose.model.cmpose import CMPose
-    from causalpose.training import checkpoint
-
     _, config, _ = checkpoint.read(small_weights[0])
     names = []
     for _ in range(2):

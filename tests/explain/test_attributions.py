@@ -100,7 +100,7 @@ def test_a_single_frame_model_looks_at_one_frame(clips):
     model, _ = random_model(0)
     for method in ("saliency", "feature_ablation", "grad_cam", "grad_x_token"):
         values = attribution(model, clips, JOINT, method).values
-        assert values[:, [0, 2]].abs().max() == 0 and values[:, 1].max() > 0, method
+        assert values[:, [0, 2]].max() < 1e-5 and values[:, 1].max() > 1e-4, method
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "grad_cam"])

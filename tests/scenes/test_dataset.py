@@ -170,11 +170,16 @@ def swap_for_other_data(folder):
     np.save(folder / "visibility.npy", np.zeros((3, 1, 15), np.uint8))
 
 
+def empty_an_array(folder):
+    """A file of no bytes, as a full disk leaves."""
+    (folder / "scale.npy").write_bytes(b"")
+
+
 def spoil_the_list(folder):
     (folder / "complete.json").write_text('{"checksums": {"frames": ')
 
 
-@pytest.mark.parametrize("damage", [flip_a_byte, cut_short, remove, swap_for_other_data, spoil_the_list])
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_short, remove, swap_for_other_data, spoil_the_list, empty_an_array])
 def test_a_damaged_cache_is_reported_removed_and_rendered_anew(own_cache, damage):
     expected = source().batch(range(3))
     (folder,) = folders(own_cache)
@@ -186,12 +191,14 @@ def test_a_damaged_cache_is_reported_removed_and_rendered_anew(own_cache, damage
 
 
 def test_an_unfinished_folder_is_not_trusted(own_cache):
-    """A folder without its list, such as a copy that was broken off, is not read; the clips are rendered and stay in memory."""
+    """A folder without its list, such as a copy that was broken off, is not read: the clips are rendered, and a whole folder takes its place."""
     expected = source().batch(range(3))
     (folder,) = folders(own_cache)
     (folder / "complete.json").unlink()
-    with pytest.warns(UserWarning, match="could not be written"):
-        assert same(source().batch(range(3)), expected)
+    (folder / "scale.npy").write_bytes(b"")
+    assert same(source().batch(range(3)), expected)
+    assert folders(own_cache) == [folder] and (folder / "complete.json").exists()
+    assert same(source().batch(range(3)), expected)
 
 
 def test_a_cache_that_cannot_be_written_leaves_the_clips_in_memory(tmp_path, monkeypatch):

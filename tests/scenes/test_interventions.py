@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import max_pool2d
 
+from causalpose.errors import CausalPoseError
 from causalpose.scenes import causes, motion
 from causalpose.scenes.body import Part
 from causalpose.scenes.causes import GRAPH
@@ -171,3 +172,28 @@ def test_named_interventions_change_the_picture():
     for name, tables in NAMED.items():
         for setting in tables:
             assert not torch.equal(world.do(**{name: setting}).render(clips).frames, factual), (name, setting)
+
+
+def test_a_later_draw_replaces_an_earlier_setting():
+    """do(motion="jump") then clip 5's motion is clip 5's motion; a background set plain and then resampled is a new background."""
+    world = World(16, 16, 1)
+    assert torch.equal(world.do(motion="jump").do(motion=5).values(1)["motion"]["action"], world.values(5)["motion"]["action"])
+    again = world.do(background=None).resample("background").values(1)["background"]
+    assert torch.equal(again["wall"], world.resample("background").values(1)["background"]["wall"])
+    assert world.do(motion=5).do(motion="jump").values(1)["motion"]["action"].item() == 2  # and a later setting wins over the draw
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: World(16, 16, 1, seed="a"),
+        lambda: World(16, 16, 1).do(motion=-5),
+        lambda: World(16, 16, 1).do(motion=2**70),
+        lambda: World(16, 16, 1).render(None),
+        lambda: World(16, 16, 1).render([0], chunk=0),
+        lambda: World(16, 16, 1).local([0], torch.ones(3, 1, 2, 2), background=None),
+    ],
+)
+def test_bad_input_is_one_clear_error(ask):
+    with pytest.raises(CausalPoseError):
+        ask()
