@@ -12,6 +12,7 @@ from torch import Tensor
 def _replace(temporary: Path, path: Path) -> None:
     with open(temporary, "rb+") as handle:
         os.fsync(handle.fileno())  # the data must be on the disk before the name points at it
+    temporary.chmod(0o644)  # safetensors writes private files; weights are to be read by others
     os.replace(temporary, path)
 
 

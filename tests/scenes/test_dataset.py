@@ -191,7 +191,7 @@ def test_a_damaged_cache_is_reported_removed_and_rendered_anew(own_cache, damage
 
 
 def test_an_unfinished_folder_is_not_trusted(own_cache):
-    """A folder without its list, such as a copy that was broken off, is not read: the clips are rendered, and a whole folder takes its place."""
+    """A folder without its list, such as a copy that was broken off, is not read: the clips are rendered and a whole folder replaces it."""
     expected = source().batch(range(3))
     (folder,) = folders(own_cache)
     (folder / "complete.json").unlink()
