@@ -1,6 +1,6 @@
 """Write the recorded results into README.md, between its two markers (`make readme`).
 
-The block is made from `ablations/results/*.csv` alone: one table a study, a row a variant, a column a condition. A cell is the mean over
+The block is made from `results.csv` of every record below `ablations/results/` alone: one table a study, a row a variant, a column a condition. A cell is the mean over
 the recorded seeds with their lowest and highest value. The test-suite fails when the block is not what this program would write.
 """
 
@@ -20,15 +20,17 @@ NOTHING = "No results have been recorded yet: `ablations/results/` holds none."
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """All rows of the result files that the front page shows; a file without the tidy columns is an error."""
+    """All rows of the records that the front page shows (the levels of difficulty are the book's); a file without the tidy columns is an error."""
     found = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(folder.rglob("results.csv")):
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise SystemExit(f"error: {path.name} lacks the column {missing[0]!r}; a result file has {', '.join(COLUMNS)}")
-            found += [row for row in reader if row["metric"] == METRIC and row["joint"] == JOINT]
+                raise SystemExit(
+                    f"error: {path.relative_to(folder)} lacks the column {missing[0]!r}; a result file has {', '.join(COLUMNS)}"
+                )
+            found += [row for row in reader if row["metric"] == METRIC and row["joint"] == JOINT and "-level-" not in row["dataset"]]
     return found
 
 

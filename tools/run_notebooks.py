@@ -39,6 +39,13 @@ def parameters(notebook: Path, wanted: dict[str, str]) -> list[str]:
     return [part for name, value in wanted.items() for part in ("-p", name, value)]
 
 
+def seed_of(notebook: Path, seed: str | None) -> dict[str, str]:
+    """The seed under the name that the notebook gives it: a study takes several, and one is a list of one."""
+    if seed is None:
+        return {}
+    return {"seeds" if "seeds" in inspect_notebook(str(notebook)) else "seed": seed}
+
+
 def run(notebook: Path, wanted: dict[str, str], out: Path, minutes: float) -> float:
     """Execute one notebook into `out`; returns its seconds. A failed cell or a passed time limit ends the program."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -60,10 +67,10 @@ def main() -> None:
     reader.add_argument("--study", help="one notebook's name, without .ipynb")
     reader.add_argument("--seed")
     choice = reader.parse_args()
-    wanted = {"scale": choice.scale} | ({"seed": choice.seed} if choice.seed else {})
     folder = ROOT / "runs" / "ablations" / choice.scale
     for notebook in chosen(choice.study):
         print(f"{notebook.stem}: running at scale {choice.scale}", flush=True)
+        wanted = {"scale": choice.scale} | seed_of(notebook, choice.seed)
         seconds = run(notebook, wanted, folder / notebook.name, LIMIT_MINUTES[choice.scale])
         print(f"{notebook.stem}: {seconds:.0f} s", flush=True)
     print(f"\nExecuted notebooks: {folder}")

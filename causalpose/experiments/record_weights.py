@@ -3,6 +3,9 @@
 The mean pose and the three shipped models on the scenes' *test* split, which no choice was made on: by condition at severity 3, and by
 level of difficulty. Writes results.csv, clips.csv.gz, comparisons.csv (paired differences from the stage below), intervals.csv (each
 model's own interval over clips) and provenance.json. Each model has one training seed, so an interval speaks of clips, not of training.
+
+The control `single-frame-continued` (made by `python -m causalpose.weights.make --control`) is measured too where it is given:
+`--weights tiny-backbone single-frame-continued=runs/weights/single-frame-continued.safetensors tiny-stage1 tiny-stage2`.
 """
 
 import argparse
@@ -32,6 +35,8 @@ PAIRS = (
     ("tiny-backbone", "mean-pose"),
     ("tiny-stage1", "mean-pose"),
     ("tiny-stage1", "tiny-backbone"),
+    ("tiny-stage1", "single-frame-continued"),
+    ("single-frame-continued", "tiny-backbone"),
     ("tiny-stage2", "tiny-stage1"),
     ("tiny-stage2", "tiny-backbone"),
 )

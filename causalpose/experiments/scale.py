@@ -32,7 +32,7 @@ class Scale:
 
 # With a frozen backbone and no augmentation its tokens are computed once and kept, which makes a cell a matter of minutes on one thread.
 # The price: no cell can improve the backbone. All arms of a study pay it alike.
-_CACHED = {"train.freeze": True, "train.augment": False, "train.precision": "bf16", "train.lr": 5e-4}
+_CACHED = {"train.freeze": True, "train.augment": False, "train.precision": "bf16", "train.lr": 2e-3}
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
@@ -47,7 +47,7 @@ SCALES: dict[str, Scale] = {
     "book": Scale(
         "tiny",
         _CACHED | {"train.steps": 200, "train.batch": 32, "train.warmup": 20, "train.checkpoint_every": 100, "data.clips": 3072},
-        test_clips=400,
+        test_clips=300,
         flip_test=False,
     ),
     # The preset's own steps, batch and rate. Real data is named by the notebook parameter `data`; the clips below are for scenes.

@@ -7,7 +7,7 @@ needs the generator, so it exists for scenes only. The region is cut out of anot
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -59,6 +59,15 @@ def paste(frames: Tensor, other: Tensor, tokens: Tensor) -> Tensor:
     return torch.where(mask, other, frames)
 
 
+def redrawn(world: World, causes: Sequence[str], salt: int) -> World:
+    """The world with causes drawn anew *before* its own interventions: what it sets by hand stays set.
+
+    A world without occluders, say, gets none by a new draw: the effect is measured under the world's own conditions.
+    """
+    fresh = replace(world, interventions=()).resample(*causes, salt=salt)
+    return replace(fresh, interventions=fresh.interventions + world.interventions)
+
+
 @torch.no_grad()
 def effect_map(
     model: nn.Module,
@@ -96,7 +105,7 @@ def effect_map(
     changes = frames.new_zeros(resamples, B, before.shape[1], T, N)
     with tqdm(total=resamples * B * T * N, desc="measuring effects", unit="clip", disable=not progress, leave=False) as bar:
         for draw in range(resamples):
-            other = targets.inputs(model, world.resample(*causes, salt=1 + 1000 * seed + draw).render(clips))
+            other = targets.inputs(model, redrawn(world, causes, 1 + 1000 * seed + draw).render(clips))
             for b, t in product(range(B), range(T)):
                 for part in torch.arange(N, device=frames.device).split(batch):
                     pasted = paste(frames[b, t], other[b, t], regions[part])  # [n, 3, H, W]

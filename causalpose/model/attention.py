@@ -4,6 +4,7 @@ The backbone's blocks are timm's; these differ in two ways that the rest of the 
 weights (a hook over a fused kernel would see nothing), and they can start as the identity.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ class Block(nn.Module):
     """Pre-norm transformer block.
 
     `identity` sets both output projections to zero: the block starts as the identity map, so a stage built on trained weights begins
-    exactly where they ended (Fixup and ReZero start residual branches at zero for the same reason).
+    exactly where they ended (Fixup and ReZero start residual branches at zero for the same reason). Its attention starts by likeness.
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float, identity: bool = False):
@@ -61,6 +62,13 @@ class Block(nn.Module):
         if identity:
             for layer in (self.attention.out, self.mlp[2]):
                 nn.init.zeros_(layer.weight)
+            # Equal, orthogonal queries and keys: a token first looks at the tokens most like itself, which in the other frames are the same
+            # body part's. From small random ones attention starts uniform, and finding its places takes most of a short training.
+            with torch.no_grad():
+                query, key, value = self.attention.qkv.weight.chunk(3)
+                nn.init.orthogonal_(query)
+                key.copy_(query)
+                nn.init.orthogonal_(value)
 
     def forward(
         self, x: Tensor, with_weights: bool = False, bias: Tensor | None = None, gate: Tensor | None = None

@@ -55,11 +55,13 @@ def test_a_token_of_a_real_model(world):
     assert found.error.isnan().all() and found.of("all").shape == (1, 3, 4, 4)
 
 
-def test_nothing_changes_where_nothing_is_drawn_anew(world):
-    """Occluders are switched off: drawing them anew changes no pixel."""
+def test_what_a_world_sets_by_hand_stays_set(world):
+    """Without occluders, drawing occluders anew changes no pixel; with them it does."""
     model, _ = random_model(1)
-    effect = effect_map(model, world.do(occluders={"count": 0.0}), [0], causes=("occluders",), resamples=1)
-    assert effect.size.max() < 1e-5
+    without = world.do(occluders=None)
+    assert effect_map(model, without, [0], causes=("occluders",), resamples=1).size.max() < 1e-5
+    assert effect_map(model, world.do(occluders="many"), [0], causes=("occluders",), resamples=1).size.max() > 1e-3
+    assert torch.equal(intervention.redrawn(world, ["motion"], 3).render([0]).frames, world.resample("motion", salt=3).render([0]).frames)
 
 
 def test_agreement_by_hand():

@@ -10,6 +10,12 @@ HEADER = "study,variant,seed,dataset,condition,joint,metric,value\n"
 README = f"before\n{readme_table.BEGIN}\nformer text\n{readme_table.END}\nafter\n"
 
 
+def record(folder: Path) -> Path:
+    """The place of the record of a study `aux`."""
+    (folder / "aux").mkdir()
+    return folder / "aux" / "results.csv"
+
+
 def test_readme_is_up_to_date(repository: Path) -> None:
     """What stands in README.md is what the program would write."""
     text = (repository / "README.md").read_text()
@@ -32,7 +38,7 @@ def test_table_of_two_seeds(tmp_path: Path) -> None:
         "aux,none,0,scenes,clean,mean,PCK@0.1,99.0",
         "aux,both,0,scenes,occluded,mean,PCK@0.2,25.0",
     ]
-    (tmp_path / "aux.csv").write_text(HEADER + "\n".join(lines) + "\n")
+    record(tmp_path).write_text(HEADER + "\n".join(lines) + "\n")
     block = readme_table.block(tmp_path)
     assert "| none | 55.0 (50.0 to 60.0) | – |" in block
     assert "| both | – | 25.0 |" in block
@@ -41,8 +47,8 @@ def test_table_of_two_seeds(tmp_path: Path) -> None:
 
 def test_wrong_columns_and_missing_markers_are_errors(tmp_path: Path) -> None:
     """A file of another form, or a README without the block, stops the program."""
-    (tmp_path / "aux.csv").write_text("variant,value\n")
-    with pytest.raises(SystemExit, match=r"aux\.csv lacks the column 'study'"):
+    record(tmp_path).write_text("variant,value\n")
+    with pytest.raises(SystemExit, match=r"aux.results\.csv lacks the column 'study'"):
         readme_table.block(tmp_path)
     with pytest.raises(SystemExit, match="markers"):
         readme_table.filled("no block", tmp_path)

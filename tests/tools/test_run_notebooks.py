@@ -41,3 +41,13 @@ def test_unknown_study() -> None:
     """A misspelt study ends with one line."""
     with pytest.raises(SystemExit, match="^error: "):
         run_notebooks.chosen("no_such_study")
+
+
+def test_a_study_takes_the_seed_as_its_seeds(tmp_path: Path) -> None:
+    """`make ablations SEED=4` reaches notebooks that call the parameter `seeds`, and those that call it `seed`."""
+    for name in ("seed", "seeds"):
+        cell = nbformat.v4.new_code_cell(f"{name} = 0")
+        cell.metadata["tags"] = ["parameters"]
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+        assert run_notebooks.seed_of(tmp_path / f"{name}.ipynb", "4") == {name: "4"}
+        assert run_notebooks.seed_of(tmp_path / f"{name}.ipynb", None) == {}
