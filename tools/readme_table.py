@@ -1,7 +1,8 @@
 """Write the recorded results into README.md, between its two markers (`make readme`).
 
-The block is made from `results.csv` of every record below `ablations/results/` alone: one table a study, a row a variant, a column a condition. A cell is the mean over
-the recorded seeds with their lowest and highest value. The test-suite fails when the block is not what this program would write.
+The block is made from the `results.csv` of every record below `ablations/results/` alone: one table a study, a row a variant, a column
+a condition. A cell is the mean over the recorded seeds with their lowest and highest value. The test-suite fails when the block is not
+what this program would write.
 """
 
 import csv
@@ -20,7 +21,10 @@ NOTHING = "No results have been recorded yet: `ablations/results/` holds none."
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """All rows of the records that the front page shows (the levels of difficulty are the book's); a file without the tidy columns is an error."""
+    """All rows of the records that the front page shows; a file without the tidy columns is an error.
+
+    The levels of difficulty are left to the book.
+    """
     found = []
     for path in sorted(folder.rglob("results.csv")):
         with path.open(newline="") as file:
@@ -30,7 +34,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
                 raise SystemExit(
                     f"error: {path.relative_to(folder)} lacks the column {missing[0]!r}; a result file has {', '.join(COLUMNS)}"
                 )
-            found += [row for row in reader if row["metric"] == METRIC and row["joint"] == JOINT and "-level-" not in row["dataset"]]
+            shown = [row for row in reader if row["metric"] == METRIC and row["joint"] == JOINT]
+            found += [row for row in shown if "-level-" not in row["dataset"]]
     return found
 
 

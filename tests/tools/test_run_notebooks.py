@@ -48,6 +48,7 @@ def test_a_study_takes_the_seed_as_its_seeds(tmp_path: Path) -> None:
     for name in ("seed", "seeds"):
         cell = nbformat.v4.new_code_cell(f"{name} = 0")
         cell.metadata["tags"] = ["parameters"]
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), tmp_path / f"{name}.ipynb")
         assert run_notebooks.seed_of(tmp_path / f"{name}.ipynb", "4") == {name: "4"}
         assert run_notebooks.seed_of(tmp_path / f"{name}.ipynb", None) == {}
