@@ -21,7 +21,6 @@ from causalpose.errors import CausalPoseError
 from causalpose.plotting import scenes
 from causalpose.plotting.skeleton import draw_skeleton, show_frame
 from causalpose.plotting.style import STYLE, frame_titles, panels
-from causalpose.plotting.tokens import draw_tokens, outline
 from causalpose.scenes.world import World
 
 HERE = Path(__file__).parent
@@ -67,11 +66,11 @@ def do_pairs(folder: Path) -> None:
 
 
 def overview(folder: Path) -> None:
-    """The banner of the README: a clip with its keypoints, three interventions on it, and the tokens that a trained model selects."""
+    """The banner of the README: a clip with its keypoints, three interventions on it, and what the shipped model predicts."""
     changes = [{"background": 12}, {"lens": "defocus"}, {"occluders": None}]
     clip = SHOWN.render([CLIP])[0]
-    tokens = _causal_tokens()
-    count = clip.length + len(changes) + (tokens is not None)
+    predicted = _predicted()
+    count = clip.length + len(changes) + (predicted is not None)
     height = 2.1
     figure, axes = panels(1, count, height=height, width=height * SHOWN.width / SHOWN.height, margin=0.0)
     axes = axes[0]
@@ -82,17 +81,15 @@ def overview(folder: Path) -> None:
     for axis, change in zip(axes[clip.length :], changes, strict=False):
         show_frame(axis, SHOWN.do(**change).render([CLIP]).frames[0, clip.target])
         axis.set_title(f"do({scenes.setting_text(change)})", fontsize=9)
-    if tokens is not None:
-        importance, causal = tokens
-        show_frame(axes[-1], clip.frames[clip.target], grey=True)
-        draw_tokens(axes[-1], importance, (SHOWN.height, SHOWN.width))
-        outline(axes[-1], causal, (SHOWN.height, SHOWN.width))
-        axes[-1].set_title("causal tokens", fontsize=9)
+    if predicted is not None:
+        show_frame(axes[-1], clip.frames[clip.target])
+        draw_skeleton(axes[-1], predicted, "posetrack15", size=3.4)
+        axes[-1].set_title("predicted, stage 2", fontsize=9)
     save(figure, folder, "overview", svg=False, dpi=125)
 
 
-def _causal_tokens() -> tuple[np.ndarray, np.ndarray] | None:
-    """Importance and causal tokens `[rows, columns]` of the same clip's target frame by the shipped stage 2, if it is there.
+def _predicted() -> np.ndarray | None:
+    """The shipped stage 2's keypoints `[K, 2]` of the same clip's target frame, in the picture's pixels, if the weights are there.
 
     The model sees the clip at its own size; a world draws the same clip at any.
     """
@@ -100,14 +97,15 @@ def _causal_tokens() -> tuple[np.ndarray, np.ndarray] | None:
         return None
     import torch
 
+    from causalpose.model import heatmaps
     from causalpose.training import checkpoint
 
     model, config, _ = checkpoint.load("tiny-stage2")
     size = config.model
     clips: Clip = World(size.height, size.width, size.frames, SHOWN.level, SHOWN.seed).render([CLIP])
     with torch.no_grad():
-        maps = model(clips.frames, return_maps=True).maps
-    return tuple(maps[name][0, clips.target].cpu().numpy() for name in ("importance", "causal"))
+        found, _ = heatmaps.decode(model(clips.frames).heatmaps, size, config.train.loss)
+    return found[0].numpy() * np.array([(SHOWN.width - 1) / (size.width - 1), (SHOWN.height - 1) / (size.height - 1)])
 
 
 FIGURES: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, overview)}
