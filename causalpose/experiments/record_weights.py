@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from causalpose import weights
 from causalpose.clip import CONDITIONS, Visibility
 from causalpose.config import Config, DataConfig, preset
 from causalpose.data.files import replacing
@@ -120,7 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m causalpose.experiments.record_weights", description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=2000, help="test clips per condition and level (default 2000)")
     parser.add_argument("--into", type=Path, default=Path("ablations/results/weights"), help="folder of the record")
-    parser.add_argument("--weights", nargs="+", default=list(weights.NAMES), help="shipped names, or NAME=CHECKPOINT")
+    parser.add_argument(
+        "--weights", nargs="+", default=["tiny-backbone", "tiny-stage1", "tiny-stage2"], help="shipped names, or NAME=CHECKPOINT"
+    )
     given = parser.parse_args(arguments)
     try:
         folder = record(tuple(given.weights), given.clips, given.into)

@@ -1,14 +1,16 @@
 """The shipped weights: where they lie, by name.
 
 `tiny-backbone` is the single-frame pose model (stage 0) pretrained on scenes; `tiny-stage1` and `tiny-stage2` start from it in
-turn. `make weights` made them; the `.json` beside each says with which configuration, seed, steps and versions.
+turn. `tiny-backbone-b` is the
+first one's twin from other seeds, so that studies can vary the pretraining too.
+`make weights` made them; the `.json` beside each says with which configuration, seed, steps and versions.
 """
 
 from pathlib import Path
 
 from causalpose.errors import CausalPoseError
 
-NAMES = ("tiny-backbone", "tiny-stage1", "tiny-stage2")
+NAMES = ("tiny-backbone", "tiny-backbone-b", "tiny-stage1", "tiny-stage2")
 FOLDER = Path(__file__).parent
 
 

@@ -43,14 +43,13 @@ _COMMON = (
 # The single-frame stage is what takes time from nothing; it sees one frame a clip, so many clips are cheap. The later stages keep its
 # backbone as it is (its tokens are computed once and cached): trained on along with them on these few clips it fits the clips, and
 # validation falls behind. Their rate and steps were chosen on val.
+_BACKBONE = ("model.stage=0", "data.clips=65536", "train.steps=8000", "train.batch=32", "train.lr=0.001", "train.warmup=300")
 _LATER = (*_COMMON, "data.clips=12288", "train.freeze=true", "train.batch=32", "train.warmup=20", "train.ema=0.98")
 _STAGE_1 = (*_LATER, "train.steps=800", "train.lr=0.002")
 RECIPES = (
-    Recipe(
-        "tiny-backbone",
-        None,
-        (*_COMMON, "model.stage=0", "data.clips=65536", "train.steps=8000", "train.batch=32", "train.lr=0.001", "train.warmup=300"),
-    ),
+    Recipe("tiny-backbone", None, (*_COMMON, *_BACKBONE)),
+    # The same recipe with other seeds (start, order and clips): what the studies vary the pretraining with.
+    Recipe("tiny-backbone-b", None, (*_COMMON, *_BACKBONE, "train.seed=1", "data.seed=1")),
     Recipe("tiny-stage1", "tiny-backbone", ("model.stage=1", *_STAGE_1)),
     Recipe("tiny-stage2", "tiny-stage1", ("model.stage=2", *_LATER, "train.steps=500", "train.lr=0.001")),
 )
