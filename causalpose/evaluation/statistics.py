@@ -1,4 +1,13 @@
-"""What may be said about a difference: paired bootstrap intervals, effect sizes and the Holm correction.
+"""What may be said about a score or a difference: bootstrap intervals, effect sizes, the Holm correction, what could have been seen.
+
+Every table takes its statistics from here, and prints them by one formatter: `mean [low, high], n seeds x m clips`. The way in:
+
+    bootstrap(scores)             a mean with its interval
+    paired(baseline, variant)     a difference, with effect size, p and the smallest effect that the data could have shown
+    ratio(baseline, variant)      a ratio of means (corrupted / clean), with its interval
+    arms({name: scores}, against) every arm minus one, Holm-corrected, as a table
+
+Scores are arrays `[seeds, clips]` in any unit (or `[clips]`: one seed), nan where a clip has no score.
 
 Two variants are compared on the *same* clips and the same seeds, so the unit is a difference. Seeds and clips are both samples: another
 training run would differ, and so would another test set. The two are crossed (each seed is tested on every clip), and the resampler draws
@@ -8,23 +17,29 @@ drawn clips. `scipy.stats.bootstrap` has no such design; it is used where there 
 Few seeds make a poor sample: with two or three, the interval is a lower bound on the doubt about seeds. Say the number beside it, always.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from causalpose.errors import CausalPoseError
 
 RESAMPLES = 10_000
+ARM_COLUMNS = [
+    "variant", "against", "mean", "low", "high", "effect", "p", "p_holm", "detectable", "seeds", "clips", "distinguishable", "text",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Interval:
     """A mean with its percentile interval, from `seeds` runs x `clips` clips.
 
-    `p` (two-sided, against zero) and `effect` are for differences:
-    `effect` is the paired Cohen d over clips (averaged over seeds): the mean difference in standard deviations of the differences.
+    `p` (two-sided, against zero), `effect` and `detectable` are for differences:
+    `effect` is the paired Cohen d over clips (averaged over seeds): the mean difference in standard deviations of the differences;
+    `detectable` is the smallest true difference that such data show as distinguishable in four of five repetitions
+    (`smallest_detectable`), in the unit of the scores: "no difference was seen" means "none above this".
     """
 
     mean: float
@@ -34,6 +49,7 @@ class Interval:
     clips: int
     effect: float = float("nan")
     p: float = float("nan")
+    detectable: float = float("nan")
 
     @property
     def distinguishable(self) -> bool:
@@ -61,8 +77,7 @@ def bootstrap(values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLE
 
 def _interval(values: np.ndarray, level: float, resamples: int, seed: int) -> tuple[Interval, np.ndarray, np.ndarray]:
     """The interval, the scores that it is of, and the means of the replicates."""
-    if not 0 < level < 1:
-        raise CausalPoseError(f"confidence level = {level} must be between 0 and 1 (0.95, say)")
+    _check_level(level)
     values = values[:, ~np.isnan(values).any(0)]
     seeds, clips = values.shape
     if clips == 0:
@@ -71,6 +86,21 @@ def _interval(values: np.ndarray, level: float, resamples: int, seed: int) -> tu
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(values.mean()), float(low), float(high), seeds, clips), values, means
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise CausalPoseError(f"confidence level = {level} must be between 0 and 1 (0.95, say)")
+
+
+def _pair(baseline: np.ndarray, variant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as `[seeds, clips]`, of one shape."""
+    baseline, variant = _matrix(baseline, "baseline"), _matrix(variant, "variant")
+    if baseline.shape != variant.shape:
+        raise CausalPoseError(
+            f"paired comparison: baseline {list(baseline.shape)} and variant {list(variant.shape)} are not the same seeds and clips"
+        )
+    return baseline, variant
 
 
 def _crossed_means(values: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
@@ -92,15 +122,77 @@ def paired(baseline: np.ndarray, variant: np.ndarray, level: float = 0.95, resam
     `p` is the bootstrap's two-sided achieved level: twice the smaller share of replicates on either side of zero, with one added to
     numerator and denominator so that it is never zero.
     """
-    baseline, variant = _matrix(baseline, "baseline"), _matrix(variant, "variant")
-    if baseline.shape != variant.shape:
-        raise CausalPoseError(
-            f"paired comparison: baseline {list(baseline.shape)} and variant {list(variant.shape)} are not the same seeds and clips"
-        )
+    baseline, variant = _pair(baseline, variant)
     interval, difference, means = _interval(variant - baseline, level, resamples, seed)
     fewer = min(int((means <= 0).sum()), int((means >= 0).sum()))
     p = min(1.0, 2 * (fewer + 1) / (resamples + 1))
-    return replace(interval, effect=cohen_d(difference.mean(0)), p=p)
+    detectable = smallest_detectable(float(means.std(ddof=1)), alpha=1 - level) if resamples > 1 else float("nan")
+    return replace(interval, effect=cohen_d(difference.mean(0)), p=p, detectable=detectable)
+
+
+def smallest_detectable(standard_error: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The smallest true difference that a two-sided test at `alpha` finds with probability `power`, in the unit of the standard error.
+
+    (z[1 - alpha/2] + z[power]) x standard error: 2.80 standard errors for the usual 5 % and 80 % (Bloom, Evaluation Review 1995).
+    """
+    if not (0 < power < 1 and 0 < alpha < 1) or not standard_error >= 0:
+        raise CausalPoseError(
+            f"smallest detectable effect: power {power} and alpha {alpha} must be in (0, 1), standard error {standard_error} >= 0"
+        )
+    return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * standard_error)
+
+
+def ratio(baseline: np.ndarray, variant: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """The ratio mean(variant) / mean(baseline) of scores `[seeds, clips]` on the same clips, with its interval.
+
+    Seeds and clips are resampled for both at once, since they are the same clips. 1 means "nothing lost", so `distinguishable` (from
+    zero) says nothing here: look whether 1 lies inside. Clips that hold a nan in either are left out.
+    """
+    baseline, variant = _pair(baseline, variant)
+    used = ~np.isnan(baseline + variant).any(0)
+    base, other = baseline[:, used], variant[:, used]
+    if base.shape[1] == 0:
+        raise CausalPoseError("ratio: no clip has a score for every seed in both")
+    if base.mean() == 0:
+        raise CausalPoseError("ratio: the baseline's mean is zero; a ratio to nothing has no meaning")
+    below = _crossed_means(base, resamples, np.random.default_rng(seed))
+    above = _crossed_means(other, resamples, np.random.default_rng(seed))  # the same stream: the same seeds and clips are drawn
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = above / below
+    _check_level(level)
+    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(other.mean() / base.mean()), float(low), float(high), *base.shape)
+
+
+def arms(scores: Mapping[str, np.ndarray], against: str, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Every arm minus the arm `against`, paired by seed and clip, with Holm's correction over the arms: one row an arm, in their order.
+
+    scores    arm -> scores `[seeds, clips]`; column j is the same clip in every arm, row i the same seed. An arm that was not trained has
+              one row and is set against every seed.
+    columns   variant, against, mean, low, high, effect, p, p_holm, detectable, seeds, clips, distinguishable, text
+    """
+    if against not in scores:
+        raise CausalPoseError(f"no arm {against!r} to compare with; arms: {', '.join(scores) or 'none'}")
+    base = _matrix(scores[against], against)
+    found = {}
+    for name, values in scores.items():
+        if name == against:
+            continue
+        values = _matrix(values, name)
+        if values.shape[1] != base.shape[1] or (values.shape[0] != base.shape[0] and 1 not in (values.shape[0], base.shape[0])):
+            raise CausalPoseError(
+                f"{name}: scores {list(values.shape)} and {against}'s {list(base.shape)} are not of the same seeds and clips"
+            )
+        found[name] = paired(*np.broadcast_arrays(base, values), level=level, resamples=resamples, seed=seed)
+    adjusted = holm([interval.p for interval in found.values()])
+    rows = [
+        {"variant": name, "against": against}
+        | {key: getattr(interval, key) for key in ("mean", "low", "high", "effect", "p")}
+        | {"p_holm": p_holm, "detectable": interval.detectable, "seeds": interval.seeds, "clips": interval.clips}
+        | {"distinguishable": interval.distinguishable, "text": str(interval)}
+        for (name, interval), p_holm in zip(found.items(), adjusted, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=ARM_COLUMNS)
 
 
 def cohen_d(differences: np.ndarray) -> float:

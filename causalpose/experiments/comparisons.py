@@ -61,15 +61,11 @@ def compare(
                 base = clip_scores(part, against, condition, metric)
                 if base.isna().any().all():
                     continue  # the condition has no joint of this kind
-                found = [(name, _paired(base, clip_scores(part, name, condition, metric), name, against, resamples)) for name in names]
-                adjusted = statistics.holm([interval.p for _, interval in found])
-                for (name, interval), p_holm in zip(found, adjusted, strict=True):
-                    values = {key: getattr(interval, key) for key in ("mean", "low", "high", "effect", "p")}
-                    rows.append(
-                        {"study": study, "dataset": dataset, "condition": condition, "metric": metric, "variant": name, "against": against}
-                        | values
-                        | {"p_holm": p_holm, "seeds": interval.seeds, "clips": interval.clips, "distinguishable": interval.distinguishable}
-                    )
+                scores = {against: base.to_numpy()}
+                scores |= {name: _aligned(base, clip_scores(part, name, condition, metric), name, against) for name in names}
+                labels = {"study": study, "dataset": dataset, "condition": condition, "metric": metric}
+                found = statistics.arms(scores, against, resamples=resamples)
+                rows += [labels | row for row in found.drop(columns=["detectable", "text"]).to_dict("records")]
     if not rows:
         raise CausalPoseError(f"nothing to compare with {against!r}")
     return pd.DataFrame(rows)
@@ -102,13 +98,12 @@ def sentence(row: pd.Series) -> str:
     return f"{row.variant} {verb} {row.against} {where} by {figures.lstrip('-') if row['mean'] > 0 else figures}"
 
 
-def _paired(base: pd.DataFrame, scores: pd.DataFrame, name: str, against: str, resamples: int) -> statistics.Interval:
+def _aligned(base: pd.DataFrame, scores: pd.DataFrame, name: str, against: str) -> np.ndarray:
+    """An arm's scores with the columns in the baseline's order; other clips or other seeds are refused."""
     if not base.columns.sort_values().equals(scores.columns.sort_values()):
         raise CausalPoseError(f"{name} and {against} were tested on different clips")
-    scores = scores[base.columns]
     if base.index.tolist() != scores.index.tolist() and len(base) > 1 and len(scores) > 1:
         raise CausalPoseError(
             f"{name} has the seeds {scores.index.tolist()}, {against} has {base.index.tolist()}; a paired difference needs the same"
         )
-    left, right = np.broadcast_arrays(base.to_numpy(), scores.to_numpy())
-    return statistics.paired(left, right, resamples=resamples)
+    return scores[base.columns].to_numpy()

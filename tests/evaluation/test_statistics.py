@@ -82,6 +82,48 @@ def test_holm_by_hand():
         s.holm([1.2])
 
 
+def test_the_smallest_detectable_effect():
+    """2.80 standard errors: (1.960 + 0.842). With noise of 2 over 400 clips the standard error is 0.1, so 0.28 could be seen."""
+    assert s.smallest_detectable(1.0) == pytest.approx(1.95996 + 0.84162, abs=1e-4)
+    assert s.smallest_detectable(0.5, power=0.5) == pytest.approx(0.5 * 1.95996, abs=1e-4), "half of the time: the interval's half width"
+    random = np.random.default_rng(5)
+    result = s.paired(np.zeros(400), random.normal(0, 2, 400), resamples=4000)
+    assert result.detectable == pytest.approx(0.28, rel=0.1)
+    found = sum(s.paired(np.zeros(400), random.normal(0.28, 2, 400), resamples=300, seed=t).distinguishable for t in range(100))
+    assert 68 <= found <= 92, "a true effect of that size is found in about four of five repetitions"
+    with pytest.raises(CausalPoseError, match="power 1"):
+        s.smallest_detectable(1.0, power=1)
+
+
+def test_ratios():
+    """Every clip keeps three quarters: the ratio is 0.75 without doubt. Unpaired resampling would have given it a width."""
+    clean = np.random.default_rng(6).uniform(50, 100, (2, 60))
+    kept = s.ratio(clean, 0.75 * clean, resamples=300)
+    assert (kept.mean, kept.low, kept.high) == pytest.approx((0.75, 0.75, 0.75)) and (kept.seeds, kept.clips) == (2, 60)
+    lost = s.ratio(clean, clean * np.random.default_rng(7).uniform(0.5, 1, clean.shape), resamples=1000)
+    assert lost.low < lost.mean < lost.high and lost.mean == pytest.approx(0.75, abs=0.05)
+    assert s.ratio([np.nan, 10.0], [5.0, 5.0], resamples=10).mean == 0.5
+    with pytest.raises(CausalPoseError, match="ratio to nothing"):
+        s.ratio(np.zeros(3), np.ones(3))
+
+
+def test_arms_are_compared_with_holm_over_them():
+    random = np.random.default_rng(8)
+    base = random.normal(60, 10, (3, 200))
+    scores = {"none": base, "gain": base + 2, "noise": base + random.normal(0, 3, base.shape), "untrained": base[:1] - 30}
+    table = s.arms(scores, "none", resamples=999)
+    assert table.variant.tolist() == ["gain", "noise", "untrained"] and list(table) == s.ARM_COLUMNS
+    gain, noise, untrained = (row for _, row in table.iterrows())
+    assert gain["mean"] == pytest.approx(2) and gain.distinguishable and not noise.distinguishable
+    assert gain.p == pytest.approx(2 / 1000) and gain.p_holm == pytest.approx(3 * gain.p), "of three tests, the smallest p times three"
+    assert gain.text == "2.0 [2.0, 2.0], 3 seeds x 200 clips" and untrained.seeds == 3
+    assert noise.detectable > 0
+    with pytest.raises(CausalPoseError, match="no arm 'all'"):
+        s.arms(scores, "all")
+    with pytest.raises(CausalPoseError, match="b: scores .2, 9. and a's .3, 9. are not of the same"):
+        s.arms({"a": np.ones((3, 9)), "b": np.ones((2, 9))}, "a")
+
+
 def test_sentences():
     assert s.format_interval(1.26, 0.24, 2.44, 3, 256) == "1.3 [0.2, 2.4], 3 seeds x 256 clips"
     assert s.format_interval(-0.01, -1, 1, 1, 1) == "0.0 [-1.0, 1.0], 1 seed x 1 clip"
