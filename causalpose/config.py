@@ -211,6 +211,8 @@ class DataConfig:
     clips       number of training clips (scenes: rendered ahead into the cache)
     level       difficulty of the scenes: easy, default, hard
     dilation    frames between two frames of a clip (real video)
+    bias        shortcuts planted in the scenes that training sees, as `child<-parent:probability`, several with commas between, e.g.
+                `background<-motion:0.9`, `distractors<-pose:0.9` (`causalpose.scenes.bias`); the test conditions stay without
     """
 
     source: str = "scenes"
@@ -219,11 +221,16 @@ class DataConfig:
     split: str = "train"
     seed: int = 0
     dilation: int = 2
+    bias: str = ""
 
     def __post_init__(self):
         _positive("data", "clips", self.clips)
         _positive("data", "dilation", self.dilation)
         _one_of("data", "level", self.level, ("easy", "default", "hard"))
+        _require(
+            not self.bias or self.source == "scenes",
+            f"data.bias = {self.bias!r} needs data.source = 'scenes': only rendered clips have causes to bias, {self.source!r} has none",
+        )
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ GRAPH: dict[str, Cause] = {
             "distractors",
             "limb-like bars, a chair, a second person",
             (),
-            (("bars", 0, 4), ("chair", 0, 1), ("bystander", 0, 2)),
+            (("bars", 0, 4), ("chair", 0, 1), ("bystander", 0, 2), ("prop", 0, 2)),
             optional=True,
         ),
         Cause(

@@ -52,7 +52,8 @@ class SceneSource:
 
     model       decides height, width and frames
     data        split, seed, level and number of clips; the three splits never share a seed
-    condition   `mixed` (everything the level contains: what training uses) or one of `CONDITIONS`
+    condition   `mixed` (everything the level contains, with `data.bias`: what training uses) or one of `CONDITIONS`. The conditions are
+                tests and carry no bias: for a biased test give `world=World(…).biased(…).under(…)`
     severity    1 to 5, of the condition
     world       replaces the world that the arguments describe (an intervened one, say)
     cache       keep the rendered clips on disk
@@ -75,7 +76,7 @@ class SceneSource:
             raise CausalPoseError(f"scenes yield the keypoint set posetrack15, but the model wants {model.keypoints}")
         if world is None:
             world = World(model.height, model.width, model.frames, data.level, seed=data.seed * len(SPLITS) + SPLITS.index(data.split))
-            world = world if condition == "mixed" else world.under(condition, severity)
+            world = world.biased(data.bias) if condition == "mixed" else world.under(condition, severity)
         self.world, self.condition, self.severity, self.data = world, condition, severity, data
         self._code = CONDITIONS.index(condition) if condition in CONDITIONS else 0
         self._clips = self._load(data.clips, cache, progress)
@@ -100,6 +101,7 @@ class SceneSource:
             "severity": self.severity if self.condition not in ("mixed", "clean") else None,
             "level": self.world.level,
             "seed": self.data.seed,
+            "bias": ", ".join(map(str, self.world.edges)) or None,
             "boxes": "ground truth, enlarged by 25 %, jittered by the camera",
             "scale": "torso: the longer shoulder-to-opposite-hip diagonal at the target frame",
             "renderer": renderer_fingerprint(),

@@ -9,6 +9,8 @@ from causalpose.scenes.body import LIMB_FROM, LIMB_PART, LIMB_RADII, LIMB_SLOT, 
 from causalpose.scenes.causes import Stream
 from causalpose.scenes.render import Bars, join, make
 
+POINTED_AT = "right_wrist"  # what the stick of `distractors.prop` points at
+
 # Painter's depths, far to near; the person's own limbs lie within ±2.
 FAR, SHADOW, BEHIND, BYSTANDER_BEHIND, BYSTANDER_FRONT, NEAR = 1000.0, 900.0, 500.0, 300.0, -300.0, -500.0
 
@@ -244,7 +246,8 @@ def shadow(xy: Tensor, size: Tensor) -> Bars:
 
 
 def assign_distractors(stream: Stream, level: str) -> dict[str, Tensor]:
-    """Limb-like bars, a chair, and a bystander with body, motion and clothes of its own (0 none, 1 behind, 2 in front)."""
+    """Limb-like bars, a chair, a bystander with body, motion and clothes of its own (0 none, 1 behind, 2 in front), and a pointing stick
+    (0 none, 1 points at the wrist, 2 elsewhere)."""
     share = {"easy": 0.3, "default": 1.0, "hard": 1.5}[level]
     bystander = [1.0, 0.30 * share, 0.06 * share]
     values = {
@@ -272,12 +275,17 @@ def assign_distractors(stream: Stream, level: str) -> dict[str, Tensor]:
         ("camera", camera.assign),
     ):
         values |= {f"bystander.{name}.{key}": value for key, value in assign(stream, level).items()}
-    return values
+    # a stick that no level draws by itself: `do` and biased worlds put it there
+    return values | {
+        "prop": torch.zeros(len(stream), dtype=torch.float64),
+        "prop_stray": stream.uniform(0.1, 0.9, (2,)),
+        "prop_slant": stream.normal(0.5),
+    }
 
 
 def distractors_off(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Nothing there."""
-    return values | {name: torch.zeros_like(values[name]) for name in ("bars", "chair", "bystander")}
+    return values | {name: torch.zeros_like(values[name]) for name in ("bars", "chair", "bystander", "prop")}
 
 
 def distractor_bars(
@@ -324,6 +332,32 @@ def distractor_bars(
         opacity=frames(values["chair"][:, None].expand(B, 5)),
     )
     return join([rods, chair])
+
+
+def prop_bars(values: dict[str, Tensor], shift: Tensor, pelvis: Tensor, wrist: Tensor, height: int, width: int) -> Bars:
+    """A striped stick behind the person that tapers to a tip just short of the wrist, or of a stray place: bars `[B·F, 1]`.
+
+    pelvis, wrist `[B, 2]` in pixels at the target frame. The stick stands still, so the earlier frames show where the wrist will be. It
+    comes from outside, away from the pelvis, lest the body hide it.
+    """
+    B, F = shift.shape[:2]
+    goal = torch.where((values["prop"] > 1.5)[:, None], values["prop_stray"] * wrist.new_tensor([width, height]), wrist)
+    away = goal - pelvis
+    angle = torch.atan2(away[:, 1], away[:, 0]) + values["prop_slant"]
+    direction = torch.stack([angle.cos(), angle.sin()], -1) * height
+    frames = lambda v: v[:, None].expand(B, F, *v.shape[1:]).flatten(0, 1)  # noqa: E731
+    tip, end = ((goal[:, None] + (share * direction)[:, None] + shift * height).flatten(0, 1)[:, None] for share in (0.025, 0.30))
+    return make(
+        tip,
+        end,
+        tip.new_tensor([0.006, 0.022]).expand(B * F, 1, 2) * height,
+        BEHIND - 200,
+        tip.new_tensor([0.95, 0.10, 0.12]),
+        int(Part.DISTRACTOR),
+        second=tip.new_tensor([0.97, 0.95, 0.90]),
+        stripes=14 / height,
+        opacity=frames((values["prop"] > 0.5).double()[:, None]),
+    )
 
 
 def bystander_bars(

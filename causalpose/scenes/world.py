@@ -5,6 +5,8 @@
     other = world.do(background=None, motion="jump").render([0, 1, 2])      # the same clips, two causes changed
 
 A world is immutable: `do` and `resample` return another world, whose other causes keep exactly the draws they had (ours).
+
+    biased = World().biased("background<-motion:0.9")                       # a shortcut to learn; biased.do(background=…) cuts it
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from causalpose.clip import CONDITIONS, Clip, Visibility, concatenate
 from causalpose.errors import CausalPoseError
-from causalpose.scenes import body, camera, lens, motion, surroundings
+from causalpose.scenes import bias, body, camera, lens, motion, surroundings
 from causalpose.scenes.body import ATTACHED, KEYPOINTS, POINTS, Part
 from causalpose.scenes.causes import GRAPH, LEVELS, Stream, cause
 from causalpose.scenes.render import covering, join, rasterise
@@ -63,7 +65,7 @@ NAMED: dict[str, dict[str, dict[str, float]]] = {
         "plain": {"texture": 0.0, "contrast": 0.0, "structures": 0.0},
         "busy": {"texture": 0.6, "contrast": 0.5, "structures": 6.0},
     },
-    "distractors": {"bystander": {"bystander": 1.0}, "bars": {"bars": 4.0}, "chair": {"chair": 1.0}},
+    "distractors": {"bystander": {"bystander": 1.0}, "bars": {"bars": 4.0}, "chair": {"chair": 1.0}, "pointer": {"prop": bias.PROP}},
     "occluders": {"one": {"count": 1.0}, "many": {"count": 3.0, "size": 0.28}},
     "lens": {
         "defocus": {"defocus": 0.031, "shutter": 0.0, "gain": 1.0},
@@ -79,8 +81,8 @@ class World:
     """A distribution over clips, with interventions.
 
     height, width   of the crop in pixels; frames `T`, odd; level: easy, default, hard; seed: every draw derives from it
-    interventions   (cause, action, payload) triples made by `do` and `resample`. A later setting wins over an earlier one, and a new draw
-                    (another clip's, another salt's) over every earlier setting of its cause
+    interventions   (cause, action, payload) triples made by `do`, `resample` and `biased`. A later setting wins over an earlier one, and a
+                    new draw (another clip's, another salt's) over every earlier setting of its cause
     """
 
     height: int = 64
@@ -149,6 +151,20 @@ class World:
             raise CausalPoseError(f"resample: salt = {salt!r} must be a whole number of at least 1")
         return replace(self, interventions=self.interventions + tuple((cause(name).name, "salt", int(salt)) for name in names))
 
+    def biased(self, *edges: str) -> "World":
+        """Let causes depend on others: each edge is `child<-parent:probability`, e.g. `"background<-motion:0.9"` (see `bias`).
+
+        No cause but the children changes. A later `do` or `resample` of a child, whatever it sets, cuts its edge; the value that it then
+        starts from is the child's own draw, which the edge had covered.
+        """
+        added = tuple((edge.child, "bias", (edge.parent, edge.probability)) for edge in bias.parse(",".join(edges)))
+        return replace(self, interventions=self.interventions + added)
+
+    @property
+    def edges(self) -> tuple[bias.Edge, ...]:
+        """The edges that hold: those that nothing has cut."""
+        return tuple(bias.Edge(name, *payload) for name in GRAPH for action, payload in self._settings(name) if action == "bias")
+
     def under(self, condition: str, severity: int = 3) -> "World":
         """The world of a test condition: clean (nothing in front, a sharp lens in daylight), or clean with one thing wrong.
 
@@ -177,16 +193,16 @@ class World:
         return clips, salt
 
     def _settings(self, name: str) -> list[tuple[str, object]]:
-        """The settings of a cause by hand that still hold: those after its last new draw."""
+        """The settings of a cause that still hold: those after its last new draw, without the edges that a later one cuts."""
         mine = [(action, payload) for target, action, payload in self.interventions if target == name]
         last = max((i for i, (action, _) in enumerate(mine) if action in ("clip", "salt")), default=-1)
-        return mine[last + 1 :]
+        return [step for i, step in enumerate(mine) if i > last and (step[0] != "bias" or i == len(mine) - 1)]
 
     def values(self, clips) -> dict[str, dict[str, Tensor]]:
         """The value of every cause for the given clips, after interventions: tables of float64 tensors `[B, …]`."""
         clips = _clip_numbers(clips)
-        out = {}
-        for name in GRAPH:
+        out = dict.fromkeys(GRAPH)
+        for name in sorted(GRAPH, key=lambda name: name != "motion"):  # motion first: an edge may lead from it to any other
             source, salt = self._key(name, clips)
             value = _ASSIGN[name](Stream(self.seed, source, name, salt), self.level)
             for action, payload in self._settings(name):
@@ -194,6 +210,8 @@ class World:
                     value = _OFF[name](value)
                 elif action == "set":
                     value = value | {key: torch.full_like(value[key], number) for key, number in payload}
+                elif action == "bias":
+                    value = bias.apply(bias.Edge(name, *payload), value, out["motion"], self.seed, clips, self.level, _ASSIGN[name])
             out[name] = value
         return out
 
@@ -281,6 +299,7 @@ class World:
                 surroundings.structures(values["background"], shift, H, W),
                 surroundings.shadow(xy, size),
                 surroundings.distractor_bars(values["distractors"], frame, shift, pelvis, sitting, scale, H, W),
+                surroundings.prop_bars(values["distractors"], shift, pelvis, target[:, KEYPOINTS.index(surroundings.POINTED_AT)], H, W),
                 surroundings.bystander_bars(values["distractors"], frame * motion.FRAME_SECONDS, scale, target[:, 0, 0], ground, shift, H),
                 surroundings.person(xy, depth, size, values["body"], values["clothing"], values["skin"]),
                 surroundings.occluder_bars(values["occluders"], frame, target[:, : len(KEYPOINTS)], H),
