@@ -87,6 +87,12 @@ class HeadConfig:
         _positive("head", "channels", self.channels)
 
 
+MASK_PATTERNS = ("random", "tube", "block")
+CONTENTS = ("mask", "noise", "foreign", "erased", "clean")
+MCL_TARGETS = ("tokens", "pose", "heatmap")
+TOKEN_LOSSES = ("mse", "smooth-l1", "cosine")
+
+
 @dataclass(frozen=True)
 class MCLConfig:
     """Stage 1's auxiliary tasks (Multitask Coarse Learning).
@@ -94,21 +100,47 @@ class MCLConfig:
     The paper's public text gives no ratio, level or weight. The defaults are AuxFormer's (ICCV 2023), the nearest published
     pair of the same two tasks: mask ratio 0.5, Gaussian noise of std 0.8 on 25 % of the entries, all weights 1.
 
+    mask, noise    the paper's two tasks; each is one more branch through the encoder
     mask_pattern   `random`: tokens drawn one by one; `tube`: the same places in every frame; `block`: one rectangle a frame
+    scope          `joint`: a ratio counts over all frames of the clip together; `frame`: over every frame for itself (tube and block do
+                   so anyway)
     noise_std      in units of the clean tokens' own standard deviation, so that it means the same at every layer and scale
-    normalise      targets are normalised per token (MAE), which also makes a collapsed target visible
+    decoder_depth  blocks of the decoder; 0 leaves its norm and linear layer
+
+    What a token is restored to:
+
+    target_layer     -1: the backbone's output, which is what the encoder takes; i >= 0: the output of backbone block i
+    target_gradient  the target carries gradient too. Off, for with it both ends of the loss can agree on nothing: a collapse
+    normalise        targets are normalised per token (MAE), which also makes a collapsed target visible
+    loss             `mse`, `smooth-l1` (quadratic below a difference of 1), or `cosine` (1 - cosine, blind to length)
+
+    Beyond the paper, the two factors that explain the tasks, and their control:
+
+    content        what the places that `mask` draws hold: `mask` a learned mask token (the paper's); `noise` their own content under
+                   Gaussian noise; `foreign` the tokens that another clip has there; `erased` the tokens of the picture with those patches
+                   painted over in one colour; `clean` what they held (a repeated clean branch: the compute-matched control)
+    target         what every branch is asked for: `tokens` the clean ones at the corrupted places (the paper's); `pose` the joints;
+                   `heatmap` the clean branch's heatmaps without gradient
+    placebo        branches are computed and scored, but their gradient stops before the encoder
     """
 
     mask: bool = True
     noise: bool = True
     mask_ratio: float = 0.5
     mask_pattern: str = "random"
+    scope: str = "joint"
     noise_std: float = 0.8
     noise_share: float = 0.25
     weight_mask: float = 1.0
     weight_noise: float = 1.0
     decoder_depth: int = 1
+    target_layer: int = -1
+    target_gradient: bool = False
     normalise: bool = True
+    loss: str = "mse"
+    content: str = "mask"
+    target: str = "tokens"
+    placebo: bool = False
 
     def __post_init__(self):
         _share("mcl", "mask_ratio", self.mask_ratio, zero=False)
@@ -117,11 +149,18 @@ class MCLConfig:
             f"mcl.mask_ratio = {self.mask_ratio} must be below 1: with every token masked there is nothing to restore from",
         )
         _share("mcl", "noise_share", self.noise_share, zero=False)
-        _one_of("mcl", "mask_pattern", self.mask_pattern, ("random", "tube", "block"))
+        _one_of("mcl", "mask_pattern", self.mask_pattern, MASK_PATTERNS)
+        _one_of("mcl", "scope", self.scope, ("joint", "frame"))
+        _one_of("mcl", "loss", self.loss, TOKEN_LOSSES)
+        _one_of("mcl", "content", self.content, CONTENTS)
+        _one_of("mcl", "target", self.target, MCL_TARGETS)
         _positive("mcl", "noise_std", self.noise_std)
         _positive("mcl", "weight_mask", self.weight_mask, zero=True)
         _positive("mcl", "weight_noise", self.weight_noise, zero=True)
-        _positive("mcl", "decoder_depth", self.decoder_depth)
+        _positive("mcl", "decoder_depth", self.decoder_depth, zero=True)
+        _require(
+            self.target_layer >= -1, f"mcl.target_layer = {self.target_layer} must be -1 (the backbone's output) or a block, 0 the first"
+        )
 
 
 SELECTORS = ("attention", "heatmap", "random", "norm", "all", "bottom", "oracle")
@@ -160,15 +199,27 @@ class FTEConfig:
             _positive("fte", name, getattr(self, name))
 
 
+# The stages at which each method exists.
+METHOD_STAGES = {"cm-pose": (0, 1, 2), "ppt": (0,), "tar": (1,)}
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model. `stage` 0 is the single-frame backbone with a head, 1 adds the encoder (MCL), 2 adds FTE."""
+    """A whole model. `stage` 0 is the single-frame backbone with a head, 1 adds the encoder (MCL), 2 adds FTE.
+
+    method        `cm-pose`, or a re-implementation to compare with, on the same backbone and head: `ppt`, single frames with token pruning
+                  inside the backbone (stage 0), and `tar`, a joint-query temporal decoder (stage 1)
+    frame_order   a control of the use of time (stage 1): `natural`; `shuffled`: the target frame stays and the others change places;
+                  `repeated`: the target frame stands in for all the others
+    """
 
     stage: int = 1
+    method: str = "cm-pose"
     keypoints: str = "posetrack15"
     height: int = 64
     width: int = 48
     frames: int = 3
+    frame_order: str = "natural"
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
@@ -180,6 +231,20 @@ class ModelConfig:
         _one_of("model", "keypoints", self.keypoints, tuple(KEYPOINT_SETS))
         _require(
             self.frames >= 1 and self.frames % 2 == 1, f"model.frames = {self.frames} must be odd: T = 2δ+1 with the target in the middle"
+        )
+        _one_of("model", "method", self.method, tuple(METHOD_STAGES))
+        stages = METHOD_STAGES[self.method]
+        _require(
+            self.stage in stages, f"model.method = {self.method!r} exists at stage {', '.join(map(str, stages))} only, not at {self.stage}"
+        )
+        _one_of("model", "frame_order", self.frame_order, ("natural", "shuffled", "repeated"))
+        _require(
+            self.frame_order == "natural" or self.stage == 1,
+            f"model.frame_order = {self.frame_order!r} is a control of stage 1; stage {self.stage} takes natural",
+        )
+        _require(
+            self.mcl.target_layer < self.backbone.depth,
+            f"mcl.target_layer = {self.mcl.target_layer}, but the last of the backbone's blocks is {self.backbone.depth - 1}",
         )
         for name in ("height", "width"):
             size = getattr(self, name)
@@ -203,6 +268,10 @@ class ModelConfig:
         return rows * 4, columns * 4
 
 
+# `mixed` and those of `causalpose.clip.CONDITIONS`, which lives beside torch: a configuration is built without loading it.
+TRAINING_CONDITIONS = ("mixed", "clean", "occluded", "defocus", "motion_blur", "low_light")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where clips come from.
@@ -210,6 +279,9 @@ class DataConfig:
     source      `scenes`, or the path of a folder in PoseTrack18 form
     clips       number of training clips (scenes: rendered ahead into the cache)
     level       difficulty of the scenes: easy, default, hard
+    condition   of the training clips (scenes): `mixed`, everything the level contains, or one test condition, such as `clean`
+    labels      the first so many training clips are labelled and half of every batch is theirs; the rest lose their labels and feed the
+                auxiliary losses alone. None: all are labelled
     dilation    frames between two frames of a clip (real video)
     bias        shortcuts planted in the scenes that training sees, as `child<-parent:probability`, several with commas between, e.g.
                 `background<-motion:0.9`, `distractors<-pose:0.9` (`causalpose.scenes.bias`); the test conditions stay without
@@ -218,6 +290,8 @@ class DataConfig:
     source: str = "scenes"
     clips: int = 4096
     level: str = "default"
+    condition: str = "mixed"
+    labels: int | None = None
     split: str = "train"
     seed: int = 0
     dilation: int = 2
@@ -231,6 +305,9 @@ class DataConfig:
             not self.bias or self.source == "scenes",
             f"data.bias = {self.bias!r} needs data.source = 'scenes': only rendered clips have causes to bias, {self.source!r} has none",
         )
+        _one_of("data", "condition", self.condition, TRAINING_CONDITIONS)
+        if self.labels is not None:
+            _positive("data", "labels", self.labels)
 
 
 @dataclass(frozen=True)
@@ -282,6 +359,17 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        mcl = self.model.mcl
+        _require(
+            not (mcl.mask and mcl.content == "foreign" and self.model.stage == 1) or self.train.batch > 1,
+            "mcl.content = 'foreign' takes tokens from another clip of the batch: train.batch must be at least 2",
+        )
+        _require(
+            self.data.labels is None or self.train.batch > 1,
+            "data.labels gives half of every batch to labelled clips: train.batch must be at least 2",
+        )
 
 
 _VIT_SCALE = {"height": 256, "width": 192, "frames": 5}

@@ -3,18 +3,20 @@
 *Paper*: random tokens are masked and restored from the others (an occlusion in feature space); Gaussian noise is put on some tokens and
 taken off again (a defocus in feature space); both train the model beside the pose. *Ours*, where the public text is silent: the
 target is the clean backbone token without gradient, normalised per token (MAE); corruption happens before the temporal embedding;
-each task has its own light decoder above the shared encoder; a loss counts the corrupted tokens only.
+each task has its own light decoder above the shared encoder; a loss counts the corrupted tokens only. *Beyond*: other contents of the
+masked places and other targets (`MCLConfig.content`, `MCLConfig.target`), and a placebo.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from causalpose.config import MCLConfig, ModelConfig
+from causalpose.config import ModelConfig
+from causalpose.errors import CausalPoseError
 from causalpose.model.attention import Block, initialise_linear
+from causalpose.model.masking import noise_mask, token_mask
 from causalpose.model.randomness import normal, uniform
 
 
@@ -25,6 +27,19 @@ class Branch:
     name: str
     tokens: Tensor
     chosen: Tensor
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the branches need from the backbone beside the clean tokens; each may be None.
+
+    erased   tokens `[B, T, N, C]` of the clip with the patches `chosen` (bool `[B, T, N]`) painted over
+    target   tokens `[B, T, N, C]` of the block `mcl.target_layer`
+    """
+
+    erased: Tensor | None = None
+    chosen: Tensor | None = None
+    target: Tensor | None = None
 
 
 class Decoder(nn.Module):
@@ -57,103 +72,105 @@ class Auxiliary(nn.Module):
         self.weights = {}
         if self.config.mask and self.config.weight_mask > 0:
             self.weights["mask"] = self.config.weight_mask
-            # A masked token has lost its place with its content, so the mask token brings a learned position of its own.
-            self.mask_token = nn.Parameter(torch.zeros(1, 1, 1, width))
-            self.mask_position = nn.Parameter(torch.zeros(1, 1, rows * columns, width))
-            nn.init.trunc_normal_(self.mask_token, std=0.02)
-            nn.init.trunc_normal_(self.mask_position, std=0.02)
+            if self.config.content == "mask":
+                # A masked token has lost its place with its content, so the mask token brings a learned position of its own.
+                self.mask_token = nn.Parameter(torch.zeros(1, 1, 1, width))
+                self.mask_position = nn.Parameter(torch.zeros(1, 1, rows * columns, width))
+                nn.init.trunc_normal_(self.mask_token, std=0.02)
+                nn.init.trunc_normal_(self.mask_position, std=0.02)
         if self.config.noise and self.config.weight_noise > 0:
             self.weights["noise"] = self.config.weight_noise
-        self.decoders = nn.ModuleDict({name: Decoder(config) for name in self.weights})
+        self.restores = self.config.target == "tokens"
+        self.decoders = nn.ModuleDict({name: Decoder(config) for name in self.weights} if self.restores else {})
 
-    def corrupt(self, tokens: Tensor, generator: torch.Generator | None = None) -> list[Branch]:
-        """tokens `[B, T, N, C]`, clean -> one corrupted copy per task."""
+    @property
+    def erases(self) -> bool:
+        """Whether a branch needs the picture with patches painted over."""
+        return "mask" in self.weights and self.config.content == "erased"
+
+    @property
+    def looks_below(self) -> bool:
+        """Whether the target is an earlier block of the backbone."""
+        return bool(self.weights) and self.restores and self.config.target_layer >= 0
+
+    def erase(self, frames: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """frames `[B, T, 3, H, W]` with the drawn patches painted over, and which, bool `[B, T, N]`.
+
+        One colour a clip, drawn evenly: a thing in front of the person rather than a code word for "nothing here" (Random Erasing,
+        Zhong et al., AAAI 2020, paints noise).
+        """
+        chosen = self._places(frames.shape[0], frames.shape[1], frames.device, generator)
+        rows, columns = self.grid
+        patch = (frames.shape[-2] // rows, frames.shape[-1] // columns)
+        where = chosen.unflatten(2, (rows, columns)).repeat_interleave(patch[0], 2).repeat_interleave(patch[1], 3)
+        colour = uniform((frames.shape[0], 1, 3, 1, 1), frames.device, generator)
+        colour = (colour if frames.is_floating_point() else (colour * 255).round()).to(frames.dtype)
+        return torch.where(where[:, :, None], colour, frames), chosen
+
+    def corrupt(self, tokens: Tensor, generator: torch.Generator | None = None, views: Views | None = None) -> list[Branch]:
+        """tokens `[B, T, N, C]`, clean -> one corrupted copy per task; `views` holds the erased copy where that is asked for."""
         branches = []
         if "mask" in self.weights:
-            chosen = token_mask(self.config, tokens.shape[0], tokens.shape[1], self.grid, tokens.device, generator)
-            replacement = (self.mask_token + self.mask_position).to(tokens.dtype)
-            branches.append(Branch("mask", torch.where(chosen[..., None], replacement, tokens), chosen))
+            if self.erases:
+                if views is None or views.erased is None:
+                    raise CausalPoseError("mcl.content = 'erased' needs the pictures: call the model on frames, not on tokens alone")
+                branches.append(Branch("mask", views.erased.to(tokens.dtype), views.chosen))
+            else:
+                chosen = self._places(tokens.shape[0], tokens.shape[1], tokens.device, generator)
+                branches.append(Branch("mask", self._replaced(tokens, chosen, generator), chosen))
         if "noise" in self.weights:
             chosen = noise_mask(self.config, tokens.shape[0], tokens.shape[1], self.grid, tokens.device, generator)
-            # One standard deviation a clip: a clip's task does not depend on the rest of its batch.
-            spread = tokens.detach().flatten(1).float().std(1).view(-1, 1, 1, 1)
-            noise = normal(tuple(tokens.shape), tokens.device, generator) * (self.config.noise_std * spread)
-            branches.append(Branch("noise", tokens + (noise * chosen[..., None]).to(tokens.dtype), chosen))
+            branches.append(Branch("noise", self._noisy(tokens, chosen, generator), chosen))
         return branches
 
-    def losses(self, tokens: Tensor, branches: list[Branch], mixed: list[Tensor]) -> dict[str, Tensor]:
+    def losses(self, tokens: Tensor, branches: list[Branch], mixed: list[Tensor], views: Views | None = None) -> dict[str, Tensor]:
         """Weighted losses by task, from the clean tokens `[B, T, N, C]`, the branches and the encoder's output for each.
 
-        `target_variance`, which is to be watched and not minimised, is the variance of the clean tokens over clips, frames and places
-        (mean over channels): the target is itself learned, and a collapse would show there as a fall towards zero.
+        With another target than tokens there is nothing to score here (the objective does it), only to watch:
+        `target_variance` is the variance of the target tokens over clips, frames and places (mean over channels). The target is itself
+        learned, and a collapse would show there as a fall towards zero.
         """
         if not branches:
             return {}
-        target = tokens.detach().float()
-        out = {"target_variance": target.flatten(0, 2).var(0).mean()}
+        target = tokens if views is None or views.target is None else views.target
+        target = (target if self.config.target_gradient else target.detach()).float()
+        out = {"target_variance": target.detach().flatten(0, 2).var(0).mean()}
+        if not self.restores:
+            return out
         if self.config.normalise:
             target = F.layer_norm(target, target.shape[-1:])
         for branch, encoded in zip(branches, mixed, strict=True):
-            error = F.mse_loss(self.decoders[branch.name](encoded).float(), target, reduction="none").mean(-1)  # [B, T, N]
+            error = self._difference(self.decoders[branch.name](encoded).float(), target)  # [B, T, N]
             out[branch.name] = self.weights[branch.name] * (error * branch.chosen).sum() / branch.chosen.sum()
         return out
 
+    def _difference(self, restored: Tensor, target: Tensor) -> Tensor:
+        """Difference of every token from its target: `[B, T, N, C]` twice -> `[B, T, N]`."""
+        if self.config.loss == "cosine":
+            return 1 - F.cosine_similarity(restored, target, dim=-1)
+        loss = F.mse_loss if self.config.loss == "mse" else F.smooth_l1_loss
+        return loss(restored, target, reduction="none").mean(-1)
 
-def token_mask(
-    config: MCLConfig, batch: int, frames: int, grid: tuple[int, int], device: torch.device, generator: torch.Generator | None = None
-) -> Tensor:
-    """Tokens to mask, bool `[B, T, N]`, the same number in every clip.
+    def _places(self, batch: int, frames: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+        return token_mask(self.config, batch, frames, self.grid, device, generator)
 
-    `random`  round(ratio · T · N) tokens of the clip, drawn one by one
-    `tube`    round(ratio · N) places, the same in every frame
-    `block`   one rectangle a frame, placed anew in every frame, of the size `rectangle` gives
-    """
-    rows, columns = grid
-    places = rows * columns
-    if config.mask_pattern == "random":
-        return _exactly(_count(config.mask_ratio, frames * places), (batch, frames * places), device, generator).view(batch, frames, places)
-    if config.mask_pattern == "tube":
-        tube = _exactly(_count(config.mask_ratio, places), (batch, places), device, generator)
-        return tube[:, None].expand(batch, frames, places)
-    high, wide = rectangle(config.mask_ratio, grid)
-    corner = uniform((2, batch, frames, 1), device, generator)
-    top, left = (corner[0] * (rows - high + 1)).long(), (corner[1] * (columns - wide + 1)).long()
-    y, x = torch.arange(rows, device=device), torch.arange(columns, device=device)
-    in_rows, in_columns = (y >= top) & (y < top + high), (x >= left) & (x < left + wide)  # [B, T, rows], [B, T, columns]
-    return (in_rows[..., :, None] & in_columns[..., None, :]).flatten(2)
+    def _replaced(self, tokens: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The tokens with other content at the chosen places."""
+        content = self.config.content
+        if content == "noise":
+            return self._noisy(tokens, chosen, generator)
+        if content == "clean":
+            return tokens
+        if content == "foreign":
+            if len(tokens) < 2:
+                raise CausalPoseError("mcl.content = 'foreign' takes tokens from another clip of the batch, and there is one clip only")
+            # A batch's clips are in random order, so the next one is any other.
+            return torch.where(chosen[..., None], tokens.detach().roll(1, 0), tokens)
+        return torch.where(chosen[..., None], (self.mask_token + self.mask_position).to(tokens.dtype), tokens)
 
-
-def noise_mask(
-    config: MCLConfig, batch: int, frames: int, grid: tuple[int, int], device: torch.device, generator: torch.Generator | None = None
-) -> Tensor:
-    """Tokens to put noise on, bool `[B, T, N]`: exactly round(share · T · N) of every clip."""
-    total = frames * grid[0] * grid[1]
-    count = min(total, max(1, round(config.noise_share * total)))
-    return _exactly(count, (batch, total), device, generator).view(batch, frames, -1)
-
-
-def rectangle(ratio: float, grid: tuple[int, int]) -> tuple[int, int]:
-    """Size (rows, columns) of the `block` mask: the rectangle whose area comes nearest to `ratio` of the frame.
-
-    Only shapes between half and twice the frame's own aspect are considered (thin stripes hide little); of equals, the one most like
-    the frame. On an 8x6 grid a ratio of 0.5 gives 6x4 = 24 of 48 tokens, exactly; 0.3 gives 5x3 = 15, where 14.4 was asked for.
-    """
-    rows, columns = grid
-    shapes = [(a, b) for a in range(1, rows + 1) for b in range(1, columns + 1) if a * b < rows * columns]
-
-    def stretch(shape: tuple[int, int]) -> float:
-        return abs(math.log((shape[0] / rows) / (shape[1] / columns)))
-
-    near = [s for s in shapes if stretch(s) <= math.log(2) + 1e-9] or shapes
-    return min(near, key=lambda s: (abs(s[0] * s[1] - ratio * rows * columns), stretch(s), s))
-
-
-def _count(ratio: float, total: int) -> int:
-    """round(ratio · total), but never none (nothing to learn) nor all (nothing to restore from)."""
-    return min(total - 1, max(1, round(ratio * total)))
-
-
-def _exactly(count: int, shape: tuple[int, int], device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Bool `[B, S]` with exactly `count` true in every row, uniformly drawn."""
-    chosen = uniform(shape, device, generator).topk(count, dim=1).indices
-    return torch.zeros(shape, dtype=torch.bool, device=device).scatter_(1, chosen, True)
+    def _noisy(self, tokens: Tensor, chosen: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The tokens with Gaussian noise on the chosen ones."""
+        # One standard deviation a clip: a clip's task does not depend on the rest of its batch.
+        spread = tokens.detach().flatten(1).float().std(1).view(-1, 1, 1, 1)
+        noise = normal(tuple(tokens.shape), tokens.device, generator) * (self.config.noise_std * spread)
+        return tokens + (noise * chosen[..., None]).to(tokens.dtype)

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from causalpose.config import ModelConfig
 from causalpose.errors import CausalPoseError
 from causalpose.model import clustering, selection
-from causalpose.model.auxiliary import Auxiliary
+from causalpose.model.auxiliary import Auxiliary, Views
 from causalpose.model.backbone import Backbone
 from causalpose.model.clustering import Merged
 from causalpose.model.encoder import Encoder
 from causalpose.model.enhancement import Enhancement
+from causalpose.model.frame_order import reorder, restore_order
 from causalpose.model.heads import Head
 from causalpose.model.selection import Selection, TokenImportance
 
@@ -28,6 +29,8 @@ class Output:
     heatmaps   logits `[B, K, h, w]` of the target frame
     losses     stage 1 in training mode, else empty: the auxiliary losses `mask` and `noise`, already weighted, to be added to the pose
                loss; and `target_variance`, detached, to be watched
+    branches   stage 1 in training mode with `mcl.target` `pose` or `heatmap`, else empty: each branch's logits `[B, K, h, w]`, to be scored
+               by the objective and weighted by `CMPose.branch_weights`
     maps       only when asked for, else empty; with rows and columns of the token grid:
                `heatmaps` [B, K, h, w], all stages;
                `encoder_attention` [B, N, T, rows, columns], stages 1 and 2: attention of the last encoder block, mean over heads, from each
@@ -39,6 +42,7 @@ class Output:
 
     heatmaps: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)
+    branches: dict[str, Tensor] = field(default_factory=dict)
     maps: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -48,6 +52,8 @@ class CMPose(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
+        if config.method != "cm-pose":
+            raise CausalPoseError(f"model.method = {config.method!r} is not built yet")
         self.backbone = Backbone(config)
         self.head = Head(config)
         if config.stage >= 1:
@@ -69,19 +75,55 @@ class CMPose(nn.Module):
         """
         if self.config.stage == 0:
             frames = _middle(frames, self.config)
-        return self.forward_tokens(self.embed(frames), generator=generator, truth=truth, return_maps=return_maps)
+        tokens, views = self.embed_views(frames, generator)
+        return self.forward_tokens(tokens, views=views, generator=generator, truth=truth, return_maps=return_maps)
 
     def embed(self, frames: Tensor) -> Tensor:
         """frames `[B, T, 3, H, W]` -> backbone tokens `[B, T, N, C]`, frame by frame, hence reusable in every clip that shares a frame."""
-        H, W = self.config.height, self.config.width
-        if frames.ndim != 5 or frames.shape[2:] != (3, H, W):
-            raise CausalPoseError(f"frames have shape {tuple(frames.shape)}; this model takes [B, T, 3, {H}, {W}]")
+        self._check_frames(frames)
         return self.backbone(frames)
 
+    @property
+    def needs_frames(self) -> bool:
+        """Whether training needs the pictures even where the tokens are known: a task erases pixels or looks into the backbone."""
+        return self.training and self.config.stage == 1 and (self.auxiliary.erases or self.auxiliary.looks_below)
+
+    @property
+    def branch_weights(self) -> dict[str, float]:
+        """Loss weight of each auxiliary branch."""
+        return self.auxiliary.weights if self.config.stage == 1 else {}
+
+    def embed_views(
+        self, frames: Tensor, generator: torch.Generator | None = None, tokens: Tensor | None = None
+    ) -> tuple[Tensor, Views | None]:
+        """`embed` and, in training, what the auxiliary tasks need from the backbone: one pass of it over all pictures.
+
+        tokens   `[B, T, N, C]` of these frames, when known (frozen backbone): the clean pictures then pass only if a task looks inside
+        """
+        if not self.needs_frames:
+            return (self.embed(frames) if tokens is None else tokens), None
+        auxiliary, layer = self.auxiliary, self.config.mcl.target_layer
+        pictures, chosen = [frames] if tokens is None or auxiliary.looks_below else [], None
+        if auxiliary.erases:
+            erased, chosen = auxiliary.erase(frames, generator)
+            pictures.append(erased)
+        self._check_frames(frames)
+        together = torch.cat(pictures)
+        out, hidden = self.backbone.with_layer(together, layer) if auxiliary.looks_below else (self.embed(together), None)
+        B = len(frames)
+        views = Views(out[-B:] if auxiliary.erases else None, chosen, None if hidden is None else hidden[:B])
+        return (out[:B] if tokens is None else tokens), views
+
     def forward_tokens(
-        self, tokens: Tensor, *, generator: torch.Generator | None = None, truth: Tensor | None = None, return_maps: bool = False
+        self,
+        tokens: Tensor,
+        *,
+        views: Views | None = None,
+        generator: torch.Generator | None = None,
+        truth: Tensor | None = None,
+        return_maps: bool = False,
     ) -> Output:
-        """Everything above the backbone, from its tokens `[B, T, N, C]` (cached ones, say)."""
+        """Everything above the backbone, from its tokens `[B, T, N, C]` (cached ones, say) and what `embed_views` found for training."""
         self._check_tokens(tokens)
         tokens = tokens.to(self.head.dtype)  # cached tokens may be in half precision
         target = tokens.shape[1] // 2
@@ -89,26 +131,47 @@ class CMPose(nn.Module):
             heatmaps = self.head(tokens[:, target])
             return Output(heatmaps, maps={"heatmaps": heatmaps} if return_maps else {})
 
-        mixed, losses, attention = self._mix(tokens, generator, return_maps)
+        order = None
+        if self.config.frame_order != "natural":
+            tokens, views, order = reorder(self.config.frame_order, tokens, views, self.training, generator)
+        mixed, losses, corrupted, attention = self._mix(tokens, views, generator, return_maps)
         if self.config.stage == 1:
-            heatmaps = self.head(mixed[:, target])
-            return Output(heatmaps, losses, self._maps(heatmaps, attention) if return_maps else {})
+            heatmaps, branches = self._heads(mixed[:, target], {name: encoded[:, target] for name, encoded in corrupted.items()})
+            maps = restore_order(self._maps(heatmaps, attention), order) if return_maps else {}
+            return Output(heatmaps, losses, branches, maps)
 
         keypoint_tokens, per_keypoint = self.importance(mixed.flatten(1, 2))
         chosen = self._select(mixed, per_keypoint, truth, generator)
         merged = self._merge(mixed, chosen, generator)
         restored = self.enhancement(mixed, keypoint_tokens, chosen, merged)
         heatmaps = self.head(restored)
-        return Output(heatmaps, losses, self._maps(heatmaps, attention, per_keypoint, chosen, merged) if return_maps else {})
+        maps = self._maps(heatmaps, attention, per_keypoint, chosen, merged) if return_maps else {}
+        return Output(heatmaps, losses, maps=maps)
 
-    def _mix(self, tokens: Tensor, generator, with_weights: bool) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    def _mix(
+        self, tokens: Tensor, views: Views | None, generator, with_weights: bool
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], Tensor | None]:
         """Encoder on the clean tokens and, in stage 1's training, on their corrupted copies: one pass over `[3B, T, N, C]`, which costs
-        less than three. Returns the clean mixed tokens, the auxiliary losses and the attention."""
-        branches = self.auxiliary.corrupt(tokens, generator) if self.config.stage == 1 and self.training else []
+        less than three. Returns the clean mixed tokens, the auxiliary losses, the mixed tokens of each branch, and the attention."""
+        branches = self.auxiliary.corrupt(tokens, generator, views) if self.config.stage == 1 and self.training else []
         mixed, attention = self.encoder(torch.cat([tokens, *(branch.tokens for branch in branches)]) if branches else tokens, with_weights)
         clean, *corrupted = mixed.chunk(1 + len(branches))
-        losses = self.auxiliary.losses(tokens, branches, corrupted) if branches else {}
-        return clean, losses, None if attention is None else attention[: len(tokens)]
+        if self.config.mcl.placebo:
+            corrupted = [encoded.detach() for encoded in corrupted]
+        losses = self.auxiliary.losses(tokens, branches, corrupted, views) if branches else {}
+        named = {branch.name: encoded for branch, encoded in zip(branches, corrupted, strict=True)}
+        return clean, losses, named, None if attention is None else attention[: len(tokens)]
+
+    def _heads(self, clean: Tensor, corrupted: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Heatmaps of the clean tokens `[B, N, C]` and, where the branches' target is read from heatmaps, of every branch's."""
+        if not corrupted or self.auxiliary.restores:
+            return self.head(clean), {}
+        if self.config.mcl.placebo:  # the head is shared with the pose, so a placebo must not reach its weights either
+            weights = {name: weight.detach() for name, weight in self.head.named_parameters()}
+            branches = {name: torch.func.functional_call(self.head, weights, (encoded,)) for name, encoded in corrupted.items()}
+            return self.head(clean), branches
+        heatmaps, *rest = self.head(torch.cat([clean, *corrupted.values()])).chunk(1 + len(corrupted))
+        return heatmaps, dict(zip(corrupted, rest, strict=True))
 
     def _select(self, mixed: Tensor, per_keypoint: Tensor, truth: Tensor | None, generator) -> Selection:
         """Causal and non-causal tokens."""
@@ -153,6 +216,11 @@ class CMPose(nn.Module):
             maps["causal"] = chosen.mask.unflatten(1, grid)
             maps["clusters"] = clusters.unflatten(1, grid)
         return maps
+
+    def _check_frames(self, frames: Tensor) -> None:
+        H, W = self.config.height, self.config.width
+        if frames.ndim != 5 or frames.shape[2:] != (3, H, W):
+            raise CausalPoseError(f"frames have shape {tuple(frames.shape)}; this model takes [B, T, 3, {H}, {W}]")
 
     def _check_tokens(self, tokens: Tensor) -> None:
         rows, columns = self.config.grid

@@ -26,7 +26,7 @@ from causalpose.config import Config
 from causalpose.data.augment import augment
 from causalpose.errors import CausalPoseError
 from causalpose.model.cmpose import CMPose
-from causalpose.training import checkpoint, folder, optimiser, randomness, state, tokens
+from causalpose.training import checkpoint, folder, labels, optimiser, randomness, state, tokens
 from causalpose.training.averaging import Average
 from causalpose.training.log import Log
 from causalpose.training.memory import keep_large_blocks
@@ -72,6 +72,7 @@ def train(
     facts = {"clips": len(source), "clips_per_step": shards * config.train.batch, "init": None if init is None else str(init)}
     if not len(source):
         raise CausalPoseError("the training source is empty")
+    labels.check(config.data.labels, len(source))
     if _prepare_everywhere(accelerator, out, config, facts, resume, overwrite):
         _say(accelerator, progress, f"{out} is finished already ({config.train.steps} steps); nothing to do")
         return out
@@ -145,7 +146,7 @@ class _Run:
         train, accelerator = self.config.train, self.accelerator
         world, shards = accelerator.num_processes, accelerator.num_processes * train.accumulate
         rate = optimiser.set_learning_rate(self.optimiser, train, self.step)
-        indices = randomness.step_indices(train.seed, self.step, len(self.source), shards * train.batch).view(shards, train.batch)
+        indices = labels.shard_indices(train.seed, self.step, len(self.source), shards, train.batch, self.config.data.labels)
         sums: dict[str, Tensor] = {}
         for turn in range(train.accumulate):
             shard = turn * world + accelerator.process_index
@@ -173,7 +174,7 @@ class _Run:
     def _shard(self, indices: Tensor, shard: int) -> tuple[Clip, Tensor | None, Tensor | None]:
         """Clips of one shard on the device, augmented; their cached tokens; the oracle's truth."""
         config, device = self.config, self.accelerator.device
-        clip = self.source.batch(indices)
+        clip = labels.hide(self.source.batch(indices), indices, config.data.labels)
         oracle = config.model.stage == 2 and config.model.fte.selector == "oracle"
         clip = clip if oracle else replace(clip, parts=None)
         if config.model.stage == 0:

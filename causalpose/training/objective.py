@@ -37,18 +37,31 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], Output]:
         """clip: a batch; tokens `[B, T, N, C]`: backbone tokens of it, when cached; truth `[B, T, N]`: body share (oracle selector)."""
         train = self.config.train
-        if tokens is None and train.freeze:
+        views = None
+        if train.freeze and (tokens is None or self.model.needs_frames):
             with torch.no_grad():
-                tokens = self.model.embed(clip.frames)
+                tokens, views = self.model.embed_views(clip.frames, generator, tokens)
         if tokens is None:
             output = self.model(clip.frames, generator=generator, truth=truth)
         else:
-            output = self.model.forward_tokens(tokens, generator=generator, truth=truth)
+            output = self.model.forward_tokens(tokens, views=views, generator=generator, truth=truth)
         target = clip.target
         truth_maps, weights = heatmaps.encode(clip.keypoints[:, target], clip.visibility[:, target], self.config.model, train.sigma)
         parts = {"pose": heatmaps.loss(output.heatmaps.float(), truth_maps, weights, train.loss), **output.losses}
+        for name, logits in output.branches.items():
+            asked = (truth_maps, weights) if self.config.model.mcl.target == "pose" else clean_view(output.heatmaps, train.loss)
+            parts[name] = self.model.branch_weights[name] * heatmaps.loss(logits, *asked, train.loss)
         total = torch.stack([value.float() for name, value in parts.items() if name not in WATCHED]).sum()
         return total, {"loss": total.detach()} | {name: value.detach().float() for name, value in parts.items()}, output
+
+
+@torch.no_grad()
+def clean_view(logits: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+    """The clean branch's heatmaps as targets `[B, K, h, w]` and weights `[B, K]`, all one: they need no label, so an unlabelled clip
+    teaches as well (beyond the paper; self-distillation between two views, as in FixMatch and BYOL)."""
+    logits = logits.detach().float()
+    targets = logits.flatten(-2).softmax(-1).view_as(logits) if kind == "ce" else logits
+    return targets, torch.ones_like(logits[..., 0, 0])
 
 
 @torch.no_grad()

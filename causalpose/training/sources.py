@@ -13,7 +13,8 @@ SCENES = "scenes"
 def training_source(
     config: Config, *, split: str | None = None, clips: int | None = None, progress: bool = False
 ) -> SceneSource | PoseTrackSource:
-    """The clips that `config.data` describes, or with `split` and `clips` those of a held-out split.
+    """The clips that `config.data` describes, or with `split` and `clips` those of a held-out split (under all conditions, not
+    `data.condition`, which is the training clips').
 
     A single-frame model needs no more than the target frame, so its scenes are rendered with one.
     """
@@ -21,7 +22,7 @@ def training_source(
     if data.source != SCENES:
         return PoseTrackSource(data.source, data.split, config.model, data)
     model = replace(config.model, frames=1) if config.model.stage == 0 else config.model
-    return SceneSource(model, data, progress=progress)
+    return SceneSource(model, data, data.condition if split is None else "mixed", progress=progress)
 
 
 def evaluation_sources(

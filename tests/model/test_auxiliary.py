@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalpose.config import MCLConfig, override, preset
-from causalpose.model.auxiliary import Auxiliary, noise_mask, rectangle, token_mask
+from causalpose.model.auxiliary import Auxiliary
+from causalpose.model.masking import noise_mask, rectangle, token_mask
 
 TINY = preset("tiny").model
 CPU = torch.device("cpu")
