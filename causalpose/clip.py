@@ -35,7 +35,7 @@ class Clip:
     visibility  uint8 `[T, K]`, values of `Visibility`
     scale       float32 `[]`: the length in crop pixels that PCK normalises by at the target frame (torso or head; the source says which)
     parts       uint8 `[T, H, W]` or None: what each pixel shows (scenes only; codes in `causalpose.scenes.render.Part`)
-    condition   uint8 `[]`: index into `CONDITIONS`
+    condition   uint8 `[]`: index into `CONDITION_CODES`
     index       int64 `[]`: number of the clip in its data set, for pairing
     """
 
@@ -88,8 +88,10 @@ class Clip:
         )
 
 
-# The conditions under which every result is reported; a clip carries the position of its own in this tuple.
+# The conditions under which every result is reported; a clip carries the position of its own in `CONDITION_CODES`.
 CONDITIONS: tuple[str, ...] = ("clean", "occluded", "defocus", "motion_blur", "low_light")
+# And those that a study may add: things in front at the target frame alone, which only the other frames can see through.
+CONDITION_CODES: tuple[str, ...] = (*CONDITIONS, "occluded_target")
 
 
 def stack(clips: Sequence[Clip]) -> Clip:

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from causalpose.clip import CONDITIONS
+from causalpose.clip import CONDITION_CODES
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import poses
 from causalpose.evaluation.pck import THRESHOLDS, pck
@@ -65,8 +65,8 @@ def measure(predictions: Predictions, keypoints: str, thresholds: Sequence[float
     With more than one condition present, rows of condition `all` (every clip) come first. The mean's and each joint's values are percent.
     """
     names = keypoint_set(keypoints)
-    present = [number for number in range(len(CONDITIONS)) if (predictions.condition == number).any()]
-    groups = {CONDITIONS[number]: predictions.select(predictions.condition == number) for number in present}
+    present = [number for number in range(len(CONDITION_CODES)) if (predictions.condition == number).any()]
+    groups = {CONDITION_CODES[number]: predictions.select(predictions.condition == number) for number in present}
     if len(present) > 1:
         groups = {"all": predictions, **groups}
     rows = []

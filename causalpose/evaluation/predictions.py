@@ -16,7 +16,7 @@ class Predictions:
     keypoints    float32 `[M, K, 2]`, predicted, crop pixels (x, y)
     scores       float32 `[M, K]`, confidences
     truth        float32 `[M, K, 2]`; visibility uint8 `[M, K]`; scale float32 `[M]`, the length PCK normalises by, crop pixels
-    condition    uint8 `[M]`, index into `causalpose.clip.CONDITIONS`
+    condition    uint8 `[M]`, index into `causalpose.clip.CONDITION_CODES`
     index        int64 `[M]`, number of the clip in its source: the key for pairing two predictors
     """
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from causalpose.clip import CONDITIONS
+from causalpose.clip import CONDITION_CODES
 from causalpose.config import Config
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import evaluate, pck, tables
@@ -109,7 +109,7 @@ def clip_counts(found: Predictions, thresholds: Sequence[float] = pck.THRESHOLDS
     """Columns `condition`, `clip`, `counted`, `visible`, `right@0.2`, `right@0.2 visible`, …: one row a clip, counts as uint8."""
     apart = pck.distances(found.keypoints, found.truth, found.scale)
     used = {"": pck.counted(found.visibility), " visible": pck.counted(found.visibility, "visible")}
-    table = {"condition": [CONDITIONS[number] for number in found.condition], "clip": found.index.astype(np.int64)}
+    table = {"condition": [CONDITION_CODES[number] for number in found.condition], "clip": found.index.astype(np.int64)}
     table |= {name: mask.sum(1) for name, mask in zip(_COUNTS, used.values(), strict=True)}
     for threshold in thresholds:
         table |= {f"right@{threshold:g}{subset}": ((apart <= threshold) & mask).sum(1) for subset, mask in used.items()}

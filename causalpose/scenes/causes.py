@@ -79,7 +79,7 @@ GRAPH: dict[str, Cause] = {
             "occluders",
             "things in front of chosen joints, still or moving",
             (),
-            (("count", 0, 3), ("size", 0.05, 0.6), ("speed", 0, 0.3)),
+            (("count", 0, 3), ("size", 0.05, 0.6), ("speed", 0, 0.3), ("only_target", 0, 1)),
             optional=True,
         ),
         Cause(

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from causalpose.clip import CONDITIONS, Clip
+from causalpose.clip import CONDITION_CODES, Clip
 from causalpose.config import DataConfig, ModelConfig
 from causalpose.errors import CausalPoseError
 from causalpose.scenes.world import World
@@ -52,7 +52,7 @@ class SceneSource:
 
     model       decides height, width and frames
     data        split, seed, level and number of clips; the three splits never share a seed
-    condition   `mixed` (everything the level contains, with `data.bias`: what training uses) or one of `CONDITIONS`. The conditions are
+    condition   `mixed` (everything the level contains, with `data.bias`: what training uses) or one of `CONDITION_CODES`. These are
                 tests and carry no bias: for a biased test give `world=World(…).biased(…).under(…)`
     severity    1 to 5, of the condition
     world       replaces the world that the arguments describe (an intervened one, say)
@@ -78,7 +78,7 @@ class SceneSource:
             world = World(model.height, model.width, model.frames, data.level, seed=data.seed * len(SPLITS) + SPLITS.index(data.split))
             world = world.biased(data.bias) if condition == "mixed" else world.under(condition, severity)
         self.world, self.condition, self.severity, self.data = world, condition, severity, data
-        self._code = CONDITIONS.index(condition) if condition in CONDITIONS else 0
+        self._code = CONDITION_CODES.index(condition) if condition in CONDITION_CODES else 0
         self._clips = self._load(data.clips, cache, progress)
 
     def __len__(self) -> int:

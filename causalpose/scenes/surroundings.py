@@ -389,7 +389,10 @@ def bystander_bars(
 
 
 def assign_occluders(stream: Stream, level: str) -> dict[str, Tensor]:
-    """Up to three things in front of chosen joints: how many, how large (crop heights), how fast (crop heights a frame)."""
+    """Up to three things in front of chosen joints: how many, how large (crop heights), how fast (crop heights a frame).
+
+    `only_target` 1: they are there at the target frame alone, so that the other frames show what they hide. Never drawn, only set.
+    """
     weights = {"easy": (0.8, 0.2, 0.0, 0.0), "default": (0.5, 0.3, 0.15, 0.05), "hard": (0.2, 0.35, 0.3, 0.15)}[level]
     return {
         "count": stream.pick(*weights).double(),
@@ -404,6 +407,7 @@ def assign_occluders(stream: Stream, level: str) -> dict[str, Tensor]:
         "paint_second": _colour(stream, (3,)),
         "striped": stream.uniform(0, 1, (3,)),
         "curved": stream.uniform(0, 1, (3,)),
+        "only_target": torch.zeros(len(stream), dtype=torch.float64),
     }
 
 
@@ -422,6 +426,8 @@ def occluder_bars(values: dict[str, Tensor], time: Tensor, joints: Tensor, heigh
     half = values["size"][:, None] * height / 2
     along = torch.stack([values["angle"].cos(), values["angle"].sin()], -1) * half[..., None]
     frames = lambda v: v[:, None].expand(B, F, *v.shape[1:]).flatten(0, 1)  # noqa: E731
+    present = (values["only_target"][:, None] < 0.5) | (time.abs() < 0.5)  # [B, F]
+    counted = torch.arange(3) < values["count"][:, None]
     return make(
         (centre - along[:, None]).flatten(0, 1),
         (centre + along[:, None]).flatten(0, 1),
@@ -433,5 +439,5 @@ def occluder_bars(values: dict[str, Tensor], time: Tensor, joints: Tensor, heigh
         second=frames(values["paint_second"]),
         round=frames((values["curved"] > 0.5).double()),
         stripes=frames(torch.where(values["striped"] > 0.6, values["striped"] * 20 / height, torch.zeros_like(half))),
-        opacity=frames((torch.arange(3) < values["count"][:, None]).double()),
+        opacity=(counted[:, None] & present[..., None]).double().flatten(0, 1),
     )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from causalpose.clip import CONDITIONS, Clip, Visibility, concatenate
+from causalpose.clip import CONDITION_CODES, Clip, Visibility, concatenate
 from causalpose.errors import CausalPoseError
 from causalpose.scenes import bias, body, camera, lens, motion, surroundings
 from causalpose.scenes.body import ATTACHED, KEYPOINTS, POINTS, Part
@@ -50,6 +50,8 @@ SEVERITIES: dict[str, dict[str, tuple[float, ...]]] = {
     "motion_blur": {"shutter": (0.6, 1.2, 1.8, 2.4, 3.0)},
     "low_light": {"gain": (0.45, 0.30, 0.21, 0.15, 0.10)},
 }
+# The same things in front, but for a moment: the frames before and after show what they hide.
+SEVERITIES["occluded_target"] = SEVERITIES["occluded"] | {"only_target": (1.0,) * 5}
 
 # Names that may stand for a table of values in `do(cause="name")`.
 NAMED: dict[str, dict[str, dict[str, float]]] = {
@@ -166,18 +168,18 @@ class World:
         return tuple(bias.Edge(name, *payload) for name in GRAPH for action, payload in self._settings(name) if action == "bias")
 
     def under(self, condition: str, severity: int = 3) -> "World":
-        """The world of a test condition: clean (nothing in front, a sharp lens in daylight), or clean with one thing wrong.
+        """The world of a condition of `CONDITION_CODES`: clean (nothing in front, a sharp lens in daylight), or clean with one thing wrong.
 
         `severity` 1 to 5 says how wrong.
         """
-        if condition not in CONDITIONS:
-            raise CausalPoseError(f"unknown condition {condition!r}; conditions: {', '.join(CONDITIONS)}")
+        if condition not in CONDITION_CODES:
+            raise CausalPoseError(f"unknown condition {condition!r}; conditions: {', '.join(CONDITION_CODES)}")
         if severity not in (1, 2, 3, 4, 5):
             raise CausalPoseError(f"severity = {severity!r} must be 1, 2, 3, 4 or 5")
         clean = self.do(occluders=None, lens=None)
         if condition == "clean":
             return clean
-        target = "occluders" if condition == "occluded" else "lens"
+        target = "occluders" if condition.startswith("occluded") else "lens"
         return clean.do(**{target: {key: values[severity - 1] for key, values in SEVERITIES[condition].items()}})
 
     # -- structural assignments ----------------------------------------------------------------------------------------

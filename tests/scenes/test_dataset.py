@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from causalpose.clip import CONDITIONS, Clip, stack
+from causalpose.clip import CONDITION_CODES, Clip, stack
 from causalpose.config import BackboneConfig, DataConfig, ModelConfig
 from causalpose.errors import CausalPoseError
 from causalpose.scenes import camera, dataset
@@ -60,7 +60,7 @@ def test_conditions_are_marked_and_differ():
     """Clip n keeps its number and pose under every condition, so scores can be paired; `mixed` is marked as clean, the first."""
     base = source(4, cache=False)
     assert base.batch(range(4)).condition.tolist() == [0] * 4
-    for code, condition in enumerate(CONDITIONS):
+    for code, condition in enumerate(CONDITION_CODES):
         clips = source(4, condition=condition, severity=5, cache=False).batch(range(4))
         assert clips.condition.tolist() == [code] * 4 and clips.condition.dtype == torch.uint8
         assert torch.equal(clips.index, torch.arange(4)) and torch.equal(clips.keypoints, base.batch(range(4)).keypoints)

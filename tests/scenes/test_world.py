@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causalpose.clip import CONDITIONS, Clip, Visibility
+from causalpose.clip import CONDITION_CODES, Clip, Visibility
 from causalpose.errors import CausalPoseError
 from causalpose.scenes.body import Part
 from causalpose.scenes.world import SEVERITIES, World
@@ -153,15 +153,24 @@ def test_clean_has_nothing_in_front_and_a_sharp_lens():
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("condition", CONDITIONS[1:])
+@pytest.mark.parametrize("condition", CONDITION_CODES[1:])
 def test_a_condition_is_clean_with_one_thing_wrong(condition, severity):
     world = World()
     clean, wrong = world.under("clean").values(range(6)), world.under(condition, severity).values(range(6))
     changed = {(cause, name) for cause in clean for name in clean[cause] if not torch.equal(clean[cause][name], wrong[cause][name])}
-    cause = "occluders" if condition == "occluded" else "lens"
+    cause = "occluders" if condition.startswith("occluded") else "lens"
     assert changed == {(cause, name) for name in SEVERITIES[condition]}
     for name, steps in SEVERITIES[condition].items():
         assert wrong[cause][name].tolist() == [steps[severity - 1]] * 6
+
+
+def test_occluded_target_is_occluded_at_the_target_frame_and_clean_at_the_others():
+    clean, occluded, both = (World().under(name, 4).render(range(8)) for name in ("clean", "occluded", "occluded_target"))
+    for frame in range(3):
+        other = occluded if frame == 1 else clean
+        for name in ("frames", "visibility", "parts"):
+            assert torch.equal(getattr(both, name)[:, frame], getattr(other, name)[:, frame])
+    assert not torch.equal(clean.frames[:, 1], occluded.frames[:, 1]) and not torch.equal(clean.frames[:, 0], occluded.frames[:, 0])
 
 
 def test_occluded_hides_more_joints_the_more_severe():
