@@ -58,11 +58,17 @@ def preview(
         list[str] | None,
         typer.Option("--do", metavar="CAUSE=VALUE", help="Set a cause: none, a name, a clip's number or a JSON table. Repeat for more."),
     ] = None,
+    bias: Annotated[
+        str,
+        typer.Option(metavar="CHILD<-PARENT:P", help="Let a cause depend on another, e.g. background<-motion:0.9; several with commas."),
+    ] = "",
     skeleton: Annotated[bool, typer.Option("--skeleton/--no-skeleton", help="Draw the keypoints, hidden ones fainter.")] = False,
 ) -> None:
     """Render some scenes as a contact sheet and a video; with --do each clip stands beside its counterfactual.
 
     Example: causalpose data preview --out runs/preview --do background=none --do 'lens={"gain": 0.2}'
+
+    A biased world beside its twin without the shortcut: --bias 'background<-motion:0.9' --do background=12
     """
     import cv2
 
@@ -73,7 +79,7 @@ def preview(
     from causalpose.scenes.world import World
 
     height, width = size(shape)
-    world = World(height, width, frames, level, seed)
+    world = World(height, width, frames, level, seed).biased(bias)
     changes = settings(do or [])
     other = world.do(**changes) if changes else None  # refuses a wrong setting before anything is rendered
     factual = world.render(range(clips))
@@ -93,5 +99,8 @@ def preview(
         pages = [page(frame) for frame in range(frames)]
         write_video(out / "scenes.mp4", pages * REPEATS, fps=1 / FRAME_SECONDS)
         typer.echo(f"wrote {out / 'scenes.mp4'}")
+    for edge in world.edges:
+        cut = ", cut by do()" if other and edge not in other.edges else ""
+        typer.echo(f"biased: {edge.child} depends on {edge.parent} in {edge.probability:.0%} of the clips{cut}")
     if other:
         typer.echo(f"left of each pair: as it is; right: do({setting_text(changes)})")

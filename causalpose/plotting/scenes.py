@@ -15,6 +15,7 @@ from causalpose.plotting.overlay import draw_pose
 from causalpose.plotting.palette import LEFT, RIGHT, unit
 from causalpose.plotting.skeleton import draw_skeleton, one_clip, show_frame
 from causalpose.plotting.style import INK, PAPER, STYLE, panels, picture_axis
+from causalpose.scenes.bias import Edge
 from causalpose.scenes.body import KEYPOINTS, Part
 from causalpose.scenes.causes import GRAPH, LAYERS
 from causalpose.scenes.world import World
@@ -167,6 +168,7 @@ def part_map(clip: Clip, frame: int | None = None, *, height: float = 3.2) -> Fi
 
 # Distance of columns and rows, and the size of a box, all in one unit.
 _COLUMN, _ROW, _WIDTH, _HEIGHT = 2.05, 0.86, 1.66, 0.70
+SHORTCUT = "#b3261e"
 
 
 def _levels() -> dict[str, int]:
@@ -197,13 +199,17 @@ def _positions() -> dict[str, tuple[float, float]]:
     return place
 
 
-def causal_graph(ax: Axes) -> None:
-    """The graph of causes (`GRAPH`) and of what is computed from them (`LAYERS`), left to right, drawn from the definitions themselves."""
+def causal_graph(ax: Axes, edges: Sequence[Edge] = ()) -> None:
+    """The graph of causes (`GRAPH`) and of what is computed from them (`LAYERS`), left to right, drawn from the definitions themselves.
+
+    With `edges` (`World.edges`) the dependences of a biased world are drawn in, dashed, with their probabilities.
+    """
     place, level = _positions(), _levels()
     below = min(y for _, y in place.values()) - 0.75 * _ROW
     for layer, parents in LAYERS.items():
         for parent in parents:
             _arrow(ax, place[parent], place[layer], None if level[layer] - level[parent] == 1 else below)
+    above = _shortcuts(ax, edges, place)
     for name, (x, y) in place.items():
         is_cause = name in GRAPH
         box = FancyBboxPatch(
@@ -218,15 +224,16 @@ def causal_graph(ax: Axes) -> None:
         else:
             ax.text(x, y, name, fontsize=10, style="italic", **middle)
     xs, ys = zip(*place.values(), strict=True)
-    ax.set(xlim=(min(xs) - _WIDTH / 2 - 0.1, max(xs) + _WIDTH / 2 + 0.1), ylim=(below - 0.1, max(ys) + _HEIGHT / 2 + 0.1), aspect="equal")
+    above = max(above, max(ys) + _HEIGHT / 2)
+    ax.set(xlim=(min(xs) - _WIDTH / 2 - 0.1, max(xs) + _WIDTH / 2 + 0.1), ylim=(below - 0.1, above + 0.1), aspect="equal")
     ax.set_axis_off()
 
 
-def graph_figure(width: float = 9.0) -> Figure:
+def graph_figure(width: float = 9.0, edges: Sequence[Edge] = ()) -> Figure:
     """`causal_graph` on a figure of its own."""
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(width, 0.42 * width), facecolor=PAPER)
-        causal_graph(figure.add_axes((0, 0, 1, 1)))
+        causal_graph(figure.add_axes((0, 0, 1, 1)), edges)
     return figure
 
 
@@ -250,3 +257,43 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], below
         return
     ax.plot([x0, x0, x1], [y0 - _HEIGHT / 2, below, below], color=style["color"], linewidth=1.0, zorder=2, solid_joinstyle="round")
     ax.add_patch(FancyArrowPatch((x1, below), (x1, y1 - _HEIGHT / 2), **style))
+
+
+def _route(start: tuple[float, float], end: tuple[float, float], tops: Mapping[float, float], lane: float) -> list[tuple[float, float]]:
+    """Corners of a line from the right edge of a box to another, through the gaps between columns and over the columns on the way.
+
+    `tops`: the upper edge of each column by its x; `lane`: an offset that keeps lines apart.
+    """
+    (x0, y0), (x1, y1) = start, end
+    first = x0 + _COLUMN / 2 + lane
+    begin = [(x0 + _WIDTH / 2, y0 + 0.2), (first, y0 + 0.2)]
+    if x1 <= x0:  # the same column: round the corner and back
+        return [*begin, (first, y1), (x1 + _WIDTH / 2, y1)]
+    second = x1 - _COLUMN / 2 + lane
+    between = [top for x, top in tops.items() if x0 < x < x1]
+    if not between:
+        return [*begin, (first, y1), (x1 - _WIDTH / 2, y1)]
+    over = max(y1, max(between) + 0.12 + abs(lane))
+    return [*begin, (first, over), (second, over), (second, y1), (x1 - _WIDTH / 2, y1)]
+
+
+def _shortcuts(ax: Axes, edges: Sequence[Edge], place: Mapping[str, tuple[float, float]]) -> float:
+    """Dashed arrows for the edges of a biased world, each with its probability on its longest stretch; returns the highest y."""
+    highest = -np.inf
+    tops: dict[float, float] = {}
+    for x, y in place.values():
+        tops[x] = max(y + _HEIGHT / 2, tops.get(x, y))
+    for n, edge in enumerate(edges):
+        corners = _route(place[edge.parent], place[edge.child], tops, 0.07 * (n % 4 - 1))
+        corners = [point for i, point in enumerate(corners) if i == 0 or point != corners[i - 1]]
+        ax.plot(*zip(*corners[:-1], strict=True), color=SHORTCUT, linewidth=1.5, linestyle=(0, (4, 2)), zorder=5)
+        ax.annotate(
+            "", corners[-1], corners[-2], zorder=5,
+            arrowprops={"arrowstyle": "-|>", "mutation_scale": 10, "linewidth": 1.5, "color": SHORTCUT, "shrinkA": 0, "shrinkB": 1},
+        )  # fmt: skip
+        (xa, ya), (xb, yb) = max(zip(corners, corners[1:], strict=False), key=lambda pair: abs(sum(pair[0]) - sum(pair[1])))
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
+        middle = {"ha": "center", "va": "center", "fontsize": 7.5, "color": SHORTCUT, "bbox": box, "zorder": 6}
+        ax.text((xa + xb) / 2, (ya + yb) / 2, f"{edge.probability:.0%}", **middle)
+        highest = max(highest, *(y for _, y in corners))
+    return highest

@@ -51,6 +51,19 @@ def test_with_do_each_clip_stands_beside_its_counterfactual(preview, tmp_path):
     assert np.array_equal(picture[::4, :96:4], factual) and np.array_equal(picture[::4, 96::4], other)
 
 
+def test_a_biased_world_beside_its_twin(preview, tmp_path):
+    """Left the biased clip, right the one whose background is set; the cut edge is named."""
+    options = ("--bias", "background<-motion:1, distractors<-pose:0.5", "--do", "background=9")
+    code, output, _ = preview("--clips", "1", "--size", "32x24", "--frames", "1", *options)
+    assert code == 0
+    assert "background depends on motion in 100% of the clips, cut by do()" in output and "distractors depends on pose in 50%" in output
+    assert output.count("cut by") == 1
+    picture = np.asarray(Image.open(tmp_path / "out" / "scenes.png"))
+    biased = World(32, 24, 1).biased("background<-motion:1, distractors<-pose:0.5")
+    factual, other = (w.render([0]).frames[0, 0].permute(1, 2, 0).numpy() for w in (biased, biased.do(background=9)))
+    assert np.array_equal(picture[::4, :96:4], factual) and np.array_equal(picture[::4, 96::4], other)
+
+
 def test_values_of_do():
     texts = ["background=none", "motion=jump", "clothing=12", 'lens={"gain": 0.2}', "camera = left"]
     assert settings(texts) == {"background": None, "motion": "jump", "clothing": 12, "lens": {"gain": 0.2}, "camera": "left"}
@@ -73,6 +86,7 @@ def test_a_malformed_do_is_one_clear_line(text):
         (["--size", "96"], "must be height x width"),
         (["--size", "4x4"], "at least 16 pixels"),
         (["--frames", "4"], "must be odd"),
+        (["--bias", "background<-weather:0.5"], "nothing can depend on 'weather'"),
         (["--level", "brutal"], "unknown level 'brutal'"),
     ],
 )

@@ -130,6 +130,30 @@ def test_no_arrow_crosses_a_box_that_it_does_not_join(graph):
         assert len(under) == len(long) and all(min(line.get_ydata()) < lowest for line in under)
 
 
+def test_a_biased_world_shows_its_edges_and_they_cross_no_box():
+    """Each dashed line runs through the gaps: none of 200 points along it lies inside a box. The probability is written beside it."""
+    edges = World().biased("background<-motion:0.9, distractors<-pose:0.8, lens<-motion:0.5, body<-motion:0.25").edges
+    figure = scenes.graph_figure(edges=edges)
+    axis = figure.axes[0]
+    figure.canvas.draw()
+    assert {"90%", "80%", "50%", "25%"} <= {text.get_text() for text in axis.texts}
+    dashed = [line for line in axis.lines if line.get_color() == scenes.SHORTCUT]
+    arrows = [text for text in axis.texts if text.get_text() == "" and getattr(text, "arrow_patch", None) is not None]
+    assert len(dashed) == len(arrows) == len(edges)
+    place = scenes._positions()
+    low, high = axis.get_ylim()
+    for line in dashed:
+        corners = line.get_xydata()
+        for a, b in zip(corners, corners[1:], strict=False):
+            for share in np.linspace(0.02, 1, 50):
+                x, y = a + share * (b - a)
+                assert low < y < high
+                assert not any(abs(x - cx) < scenes._WIDTH / 2 and abs(y - cy) < scenes._HEIGHT / 2 for cx, cy in place.values())
+    for edge, arrow in zip(edges, arrows, strict=True):  # the head touches the child's box
+        (x, y), (cx, cy) = arrow.xy, place[edge.child]
+        assert abs(abs(x - cx) - scenes._WIDTH / 2) < 1e-9 and abs(y - cy) < scenes._HEIGHT / 2
+
+
 def test_the_caller_keeps_its_axis():
     figure, (left, right) = plt.subplots(1, 2)
     scenes.causal_graph(right)
