@@ -60,16 +60,16 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """frames `[B, T, 3, H, W]`, RGB, uint8 or float in [0, 1] -> tokens `[B, T, N, C]`."""
-        tokens = self.vit.forward_features(self._prepare(frames))
+        tokens = self.vit.forward_features(self.prepare(frames))
         return tokens.unflatten(0, frames.shape[:2])
 
     def with_layer(self, frames: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """The tokens, and those after block `layer` (0 the first; before the final norm), both `[B, T, N, C]`, in one pass."""
-        images = self._prepare(frames)
+        images = self.prepare(frames)
         tokens, (hidden,) = self.vit.forward_intermediates(images, indices=[layer], output_fmt="NLC")
         return tokens.unflatten(0, frames.shape[:2]), hidden.unflatten(0, frames.shape[:2])
 
-    def _prepare(self, frames: Tensor) -> Tensor:
+    def prepare(self, frames: Tensor) -> Tensor:
         """Normalised images `[BT, 3, H, W]`."""
         images = self._normalise(frames.flatten(0, 1))
         for attention in self._attentions:

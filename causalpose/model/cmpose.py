@@ -14,6 +14,8 @@ from causalpose.errors import CausalPoseError
 from causalpose.model import clustering, selection
 from causalpose.model.auxiliary import Auxiliary, Views
 from causalpose.model.backbone import Backbone
+from causalpose.model.baselines.ppt import Pruner
+from causalpose.model.baselines.tar import JointQueryDecoder
 from causalpose.model.clustering import Merged
 from causalpose.model.encoder import Encoder
 from causalpose.model.enhancement import Enhancement
@@ -47,19 +49,21 @@ class Output:
 
 
 class CMPose(nn.Module):
-    """The whole model; `config.stage` says how much of it: 0 a single frame, 1 adds the encoder (MCL), 2 adds FTE."""
+    """The whole model; `config.stage` says how much of it: 0 a single frame, 1 adds the encoder (MCL), 2 adds FTE.
+
+    With another `config.method` it is one of the `baselines` on the same backbone and head.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        if config.method != "cm-pose":
-            raise CausalPoseError(f"model.method = {config.method!r} is not built yet")
         self.backbone = Backbone(config)
         self.head = Head(config)
-        if config.stage >= 1:
+        self.pruner = Pruner(config) if config.method == "ppt" else None
+        self.joint_decoder = JointQueryDecoder(config) if config.method == "tar" else None
+        if config.stage >= 1 and config.method == "cm-pose":
             self.encoder = Encoder(config)
-        if config.stage == 1:
-            self.auxiliary = Auxiliary(config)
+        self.auxiliary = Auxiliary(config) if config.stage == 1 and config.method == "cm-pose" else None
         if config.stage == 2:
             self.importance = TokenImportance(config)
             self.enhancement = Enhancement(config)
@@ -78,30 +82,37 @@ class CMPose(nn.Module):
         tokens, views = self.embed_views(frames, generator)
         return self.forward_tokens(tokens, views=views, generator=generator, truth=truth, return_maps=return_maps)
 
-    def embed(self, frames: Tensor) -> Tensor:
-        """frames `[B, T, 3, H, W]` -> backbone tokens `[B, T, N, C]`, frame by frame, hence reusable in every clip that shares a frame."""
+    def embed(self, frames: Tensor, keep_rate: float | None = None) -> Tensor:
+        """frames `[B, T, 3, H, W]` -> backbone tokens `[B, T, N, C]`, frame by frame, hence reusable in every clip that shares a frame.
+
+        keep_rate   method `ppt`: share of patches kept at each pruning layer, in place of the final one
+        """
         self._check_frames(frames)
-        return self.backbone(frames)
+        return self.backbone(frames) if self.pruner is None else self.pruner(self.backbone, frames, keep_rate)
 
     @property
     def needs_frames(self) -> bool:
         """Whether training needs the pictures even where the tokens are known: a task erases pixels or looks into the backbone."""
-        return self.training and self.config.stage == 1 and (self.auxiliary.erases or self.auxiliary.looks_below)
+        return self.training and self.auxiliary is not None and (self.auxiliary.erases or self.auxiliary.looks_below)
 
     @property
     def branch_weights(self) -> dict[str, float]:
         """Loss weight of each auxiliary branch."""
-        return self.auxiliary.weights if self.config.stage == 1 else {}
+        return {} if self.auxiliary is None else self.auxiliary.weights
 
     def embed_views(
-        self, frames: Tensor, generator: torch.Generator | None = None, tokens: Tensor | None = None
+        self,
+        frames: Tensor,
+        generator: torch.Generator | None = None,
+        tokens: Tensor | None = None,
+        keep_rate: float | None = None,
     ) -> tuple[Tensor, Views | None]:
         """`embed` and, in training, what the auxiliary tasks need from the backbone: one pass of it over all pictures.
 
         tokens   `[B, T, N, C]` of these frames, when known (frozen backbone): the clean pictures then pass only if a task looks inside
         """
         if not self.needs_frames:
-            return (self.embed(frames) if tokens is None else tokens), None
+            return (self.embed(frames, keep_rate) if tokens is None else tokens), None
         auxiliary, layer = self.auxiliary, self.config.mcl.target_layer
         pictures, chosen = [frames] if tokens is None or auxiliary.looks_below else [], None
         if auxiliary.erases:
@@ -134,8 +145,11 @@ class CMPose(nn.Module):
         order = None
         if self.config.frame_order != "natural":
             tokens, views, order = reorder(self.config.frame_order, tokens, views, self.training, generator)
+        if self.joint_decoder is not None:
+            heatmaps = self.head(self.joint_decoder(tokens))
+            return Output(heatmaps, maps={"heatmaps": heatmaps} if return_maps else {})
         mixed, losses, corrupted, attention = self._mix(tokens, views, generator, return_maps)
-        if self.config.stage == 1:
+        if self.auxiliary is not None:
             heatmaps, branches = self._heads(mixed[:, target], {name: encoded[:, target] for name, encoded in corrupted.items()})
             maps = restore_order(self._maps(heatmaps, attention), order) if return_maps else {}
             return Output(heatmaps, losses, branches, maps)
@@ -153,7 +167,7 @@ class CMPose(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], Tensor | None]:
         """Encoder on the clean tokens and, in stage 1's training, on their corrupted copies: one pass over `[3B, T, N, C]`, which costs
         less than three. Returns the clean mixed tokens, the auxiliary losses, the mixed tokens of each branch, and the attention."""
-        branches = self.auxiliary.corrupt(tokens, generator, views) if self.config.stage == 1 and self.training else []
+        branches = self.auxiliary.corrupt(tokens, generator, views) if self.auxiliary is not None and self.training else []
         mixed, attention = self.encoder(torch.cat([tokens, *(branch.tokens for branch in branches)]) if branches else tokens, with_weights)
         clean, *corrupted = mixed.chunk(1 + len(branches))
         if self.config.mcl.placebo:

@@ -155,7 +155,7 @@ class _Run:
             torch.manual_seed(randomness.derive_seed(train.seed, "layers", self.step, shard))  # dropout layers use the global stream
             last = turn == train.accumulate - 1
             with nullcontext() if last else accelerator.no_sync(self.objective):
-                loss, parts, output = self.objective(clip, tokens=cached, truth=truth, generator=draws)
+                loss, parts, output = self.objective(clip, tokens=cached, truth=truth, generator=draws, progress=self.step / train.steps)
                 accelerator.backward(loss / train.accumulate)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value / train.accumulate

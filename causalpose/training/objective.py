@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from causalpose.clip import Clip
 from causalpose.config import Config
 from causalpose.model import heatmaps
+from causalpose.model.baselines import ppt
 from causalpose.model.cmpose import CMPose, Output
 
 # Entries of `Output.losses` that are watched, not minimised.
@@ -33,18 +34,23 @@ class Objective(nn.Module):
         return self
 
     def forward(
-        self, clip: Clip, tokens: Tensor | None = None, truth: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        clip: Clip,
+        tokens: Tensor | None = None,
+        truth: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        progress: float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor], Output]:
-        """clip: a batch; tokens `[B, T, N, C]`: backbone tokens of it, when cached; truth `[B, T, N]`: body share (oracle selector)."""
+        """clip: a batch; tokens `[B, T, N, C]`: backbone tokens of it, when cached; truth `[B, T, N]`: body share (oracle selector);
+        progress: share of the training steps already taken (annealing)."""
         train = self.config.train
-        views = None
-        if train.freeze and (tokens is None or self.model.needs_frames):
-            with torch.no_grad():
-                tokens, views = self.model.embed_views(clip.frames, generator, tokens)
-        if tokens is None:
-            output = self.model(clip.frames, generator=generator, truth=truth)
-        else:
-            output = self.model.forward_tokens(tokens, views=views, generator=generator, truth=truth)
+        views, pruner = None, self.model.pruner
+        fixed = train.freeze and pruner is None  # a pruner's keypoint tokens learn through a frozen backbone as well
+        patches = ppt.annealed(progress) if pruner is not None and self.training else None
+        if tokens is None or self.model.needs_frames:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
+                tokens, views = self.model.embed_views(clip.frames, generator, tokens, patches)
+        output = self.model.forward_tokens(tokens, views=views, generator=generator, truth=truth)
         target = clip.target
         truth_maps, weights = heatmaps.encode(clip.keypoints[:, target], clip.visibility[:, target], self.config.model, train.sigma)
         parts = {"pose": heatmaps.loss(output.heatmaps.float(), truth_maps, weights, train.loss), **output.losses}

@@ -10,7 +10,9 @@ LIMIT_BYTES = 4 << 30
 
 
 def cacheable(model: CMPose, count: int, frames: int) -> bool:
-    """Whether the tokens of `count` clips fit the cache."""
+    """Whether the tokens of `count` clips fit the cache; those of a pruned backbone change as its keypoint tokens learn."""
+    if model.pruner is not None:
+        return False
     rows, columns = model.config.grid
     return count * frames * rows * columns * model.config.backbone.width * 2 <= LIMIT_BYTES
 
