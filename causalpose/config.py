@@ -276,7 +276,7 @@ TRAINING_CONDITIONS = ("mixed", "clean", "occluded", "defocus", "motion_blur", "
 class DataConfig:
     """Where clips come from.
 
-    source      `scenes`, or the path of a folder in PoseTrack18 form
+    source      `scenes`, or real video: a data set's folder, one of its annotation files, or `format:path` (`causalpose.data.formats`)
     clips       number of training clips (scenes: rendered ahead into the cache)
     level       difficulty of the scenes: easy, default, hard
     condition   of the training clips (scenes): `mixed`, everything the level contains, or one test condition, such as `clean`
@@ -285,6 +285,9 @@ class DataConfig:
     dilation    frames between two frames of a clip (real video)
     bias        shortcuts planted in the scenes that training sees, as `child<-parent:probability`, several with commas between, e.g.
                 `background<-motion:0.9`, `distractors<-pose:0.9` (`causalpose.scenes.bias`); the test conditions stay without
+    boxes       a detection file in COCO's form whose boxes are used; empty takes the labelled boxes (real video)
+    box_score   detections below this score are left out
+    faults      `refuse`: a faulty annotation is an error; `leave-out`: it is left out and counted in the protocol (real video)
     """
 
     source: str = "scenes"
@@ -296,10 +299,15 @@ class DataConfig:
     seed: int = 0
     dilation: int = 2
     bias: str = ""
+    boxes: str = ""
+    box_score: float = 0.3
+    faults: str = "refuse"
 
     def __post_init__(self):
         _positive("data", "clips", self.clips)
         _positive("data", "dilation", self.dilation)
+        _share("data", "box_score", self.box_score)
+        _one_of("data", "faults", self.faults, ("refuse", "leave-out"))
         _one_of("data", "level", self.level, ("easy", "default", "hard"))
         _require(
             not self.bias or self.source == "scenes",

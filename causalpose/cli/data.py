@@ -1,6 +1,5 @@
 """`causalpose data`: commands about data sets."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
 @group.command("check", no_args_is_help=True)
 def check(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A folder in PoseTrack18 form: annotations/SPLIT/*.json and the images.")],
+    root: Annotated[
+        str, typer.Argument(metavar="ROOT", help="A data set's folder (its format is recognised), one annotation file, or FORMAT:PATH.")
+    ],
     images: Annotated[bool, typer.Option("--images/--no-images", help="Decode every image to its end.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
 ) -> None:

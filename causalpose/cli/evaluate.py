@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A run folder, a checkpoint or shipped weights such as tiny-stage1.")],
-    data: Annotated[str, typer.Option(help="[bold]scenes[/bold] (every condition in turn), or a folder in PoseTrack18 form.")] = "scenes",
+    data: Annotated[
+        str, typer.Option(help="[bold]scenes[/bold] (every condition in turn), or a data set's folder (PoseTrack, Sub-JHMDB, COCO).")
+    ] = "scenes",
     split: Annotated[str, typer.Option(help="Split to measure on.")] = "val",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write figures and protocol to this file.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips per condition (scenes).")] = 512,

@@ -36,7 +36,9 @@ def explain(
             rich_help_panel=WHAT,
         ),
     ] = 2,
-    data: Annotated[str, typer.Option(help="[bold]scenes[/bold], or a folder in PoseTrack18 form.", rich_help_panel=DATA)] = "scenes",
+    data: Annotated[
+        str, typer.Option(help="[bold]scenes[/bold], or a data set's folder (PoseTrack, Sub-JHMDB, COCO).", rich_help_panel=DATA)
+    ] = "scenes",
     split: Annotated[str, typer.Option(help="Split of the data.", rich_help_panel=DATA)] = "val",
     condition: Annotated[
         str, typer.Option(help="Scenes: mixed, clean, occluded, defocus, motion_blur or low_light.", rich_help_panel=DATA)

@@ -25,7 +25,7 @@ def train(
         ),
     ] = 1,
     data: Annotated[
-        str, typer.Option(help="[bold]scenes[/bold], or a folder in PoseTrack18 form.", rich_help_panel=OPTIMISATION)
+        str, typer.Option(help="[bold]scenes[/bold], or a data set's folder (PoseTrack, Sub-JHMDB, COCO).", rich_help_panel=OPTIMISATION)
     ] = "scenes",
     split: Annotated[str, typer.Option(help="Split to train on.", rich_help_panel=OPTIMISATION)] = "train",
     init: Annotated[

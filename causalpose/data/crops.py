@@ -62,6 +62,26 @@ def cut(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.nd
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
+def reduction(matrix: np.ndarray) -> int:
+    """The factor (1, 2, 4 or 8) by which an image may be decoded smaller before this crop is cut out of it.
+
+    The reduced picture keeps at least two pixels for each of the crop's, so that the smoothing that shapes the crop is still `cut`'s own.
+    """
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    return next(factor for factor in (8, 4, 2, 1) if factor == 1 or scale * factor <= 0.5)
+
+
+def cut_reduced(image: np.ndarray, matrix: np.ndarray, height: int, width: int, factor: int) -> np.ndarray:
+    """`cut` from an image that was decoded at 1/`factor` of its size; the matrix is still that of the whole image.
+
+    Pixel `i` of the reduced image is the mean of `factor` pixels, so its centre lies at `factor * i + (factor - 1) / 2` in the whole one.
+    """
+    scaled = matrix.copy()
+    scaled[:, :2] *= factor
+    scaled[:, 2] += matrix[:, :2] @ np.full(2, (factor - 1) / 2)
+    return cut(image, scaled, height, width)
+
+
 def _region(image: np.ndarray, matrix: np.ndarray, height: int, width: int, margin: int) -> tuple[np.ndarray, np.ndarray]:
     """The part of the image that the crop shows, with a margin, and its top-left corner (x, y): smoothing the rest would be waste."""
     corners = to_image(np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]]), matrix)

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from causalpose.clip import Clip
 from causalpose.config import Config
-from causalpose.data.posetrack import PoseTrackSource
+from causalpose.data.source import PersonSource
 from causalpose.errors import CausalPoseError
 from causalpose.explain import intervention, methods, scores, targets, truth
 from causalpose.explain.intervention import Effect
@@ -34,13 +34,13 @@ class Subject:
 
 
 def pick_clip(config: Config, data: str, split: str, number: int, condition: str = "mixed") -> Subject:
-    """A clip by its number: of `scenes` (any number is a clip), or of a folder in PoseTrack18 form."""
+    """A clip by its number: of `scenes` (any number is a clip), or of a data set on disk."""
     if data == SCENES:
         wanted = replace(config.data, source=data, split=split, clips=1)
         source = SceneSource(config.model, wanted, condition, cache=False)
         facts = {key: value for key, value in source.describe().items() if key != "clips"}
         return Subject(source.world.render([number])[0], number, facts, source.world)
-    source = PoseTrackSource(data, split, config.model, replace(config.data, source=data, split=split))
+    source = PersonSource(data, split, config.model, replace(config.data, source=data, split=split))
     if not 0 <= number < len(source):
         raise CausalPoseError(f"{data} has {len(source)} clips in split {split}; clip {number} must be 0 to {len(source) - 1}")
     return Subject(source[number], number, source.describe())

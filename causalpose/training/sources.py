@@ -1,10 +1,10 @@
-"""The data that a configuration names: `scenes`, or a folder in PoseTrack18 form."""
+"""The data that a configuration names: `scenes`, or real video in any format that `causalpose.data.formats` knows."""
 
 from dataclasses import replace
 
 from causalpose.clip import CONDITIONS
 from causalpose.config import Config
-from causalpose.data.posetrack import PoseTrackSource
+from causalpose.data.source import PersonSource
 from causalpose.scenes.dataset import SceneSource
 
 SCENES = "scenes"
@@ -12,7 +12,7 @@ SCENES = "scenes"
 
 def training_source(
     config: Config, *, split: str | None = None, clips: int | None = None, progress: bool = False
-) -> SceneSource | PoseTrackSource:
+) -> SceneSource | PersonSource:
     """The clips that `config.data` describes, or with `split` and `clips` those of a held-out split (under all conditions, not
     `data.condition`, which is the training clips').
 
@@ -20,16 +20,16 @@ def training_source(
     """
     data = replace(config.data, split=split or config.data.split, clips=clips or config.data.clips)
     if data.source != SCENES:
-        return PoseTrackSource(data.source, data.split, config.model, data)
+        return PersonSource(data.source, data.split, config.model, data)
     model = replace(config.model, frames=1) if config.model.stage == 0 else config.model
     return SceneSource(model, data, data.condition if split is None else "mixed", progress=progress)
 
 
 def evaluation_sources(
     config: Config, source: str, split: str, *, clips: int = 512, severity: int = 3, progress: bool = False
-) -> list[SceneSource | PoseTrackSource]:
+) -> list[SceneSource | PersonSource]:
     """What a model is measured on: scenes under each condition in turn (the same scenes, so they pair), or a split of real video."""
     data = replace(config.data, source=source, split=split, clips=clips)
     if source != SCENES:
-        return [PoseTrackSource(source, split, config.model, data)]
+        return [PersonSource(source, split, config.model, data)]
     return [SceneSource(config.model, data, condition, severity, progress=progress) for condition in CONDITIONS]

@@ -11,7 +11,10 @@ from causalpose.clip import Visibility
 from causalpose.config import DataConfig, ModelConfig
 from causalpose.data import posetrack
 from causalpose.data.crops import to_image
-from causalpose.data.posetrack import Frame, Person, PoseSequence, PoseTrackSource
+from causalpose.data.formats import open_data
+from causalpose.data.labels import Frame, Person, PoseSequence
+from causalpose.data.posetrack import FILE_SET
+from causalpose.data.source import PersonSource, torso_scale
 from causalpose.errors import CausalPoseError
 from causalpose.skeletons import keypoint_set
 
@@ -20,7 +23,7 @@ NAMES = keypoint_set("posetrack15")
 
 
 def test_reads_persons_frames_and_flags(table, save):
-    (sequence,) = posetrack.read_split(save(table), "train")
+    (sequence,) = open_data(save(table)).sequences("train")
     assert sequence.name == "seq" and len(sequence.frames) == 6
     assert [len(frame.persons) for frame in sequence.frames] == [2, 1, 2, 0, 2, 1]
     assert not sequence.frames[3].labelled
@@ -88,9 +91,9 @@ def test_every_fault_names_file_and_field(fault, table, save):
 def test_broken_files_and_unknown_splits(table, save):
     root = save(table)
     with pytest.raises(CausalPoseError, match="no split 'test'.*there are: train"):
-        posetrack.read_split(root, "test")
-    with pytest.raises(CausalPoseError, match="no folder annotations"):
-        posetrack.read_split(root / "images", "train")
+        list(open_data(root).sequences("test"))
+    with pytest.raises(CausalPoseError, match="not a data set that can be recognised"):
+        open_data(root / "images")
     file = root / "annotations" / "train" / "seq.json"
     file.write_text(file.read_text()[:500])
     with pytest.raises(CausalPoseError, match="not valid JSON at line 1"):
@@ -102,7 +105,7 @@ def test_broken_files_and_unknown_splits(table, save):
 def test_box_is_derived_where_absent(table, save):
     """Joints span x 36..64 and y 12..72 in frame 0: plus 15 % of 28 and 60 all round, 31.8, 3, 36.4, 78."""
     del table["annotations"][0]["bbox"]
-    (sequence,) = posetrack.read_split(save(table), "train")
+    (sequence,) = open_data(save(table)).sequences("train")
     assert sequence.frames[0].persons[0].box == pytest.approx([31.8, 3.0, 36.4, 78.0])
 
 
@@ -135,13 +138,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
 
 def test_source_windows_repeat_the_ends_and_keep_unlabelled_frames(table, save):
     """Dilation 1, T = 3. The pictures' red is 10 x the frame's number, so a window shows which frames it holds."""
-    source = PoseTrackSource(save(table), "train", CONFIG, DATA)
+    source = PersonSource(save(table), "train", CONFIG, DATA)
     assert len(source) == 8  # persons in labelled frames: 2 + 1 + 2 + 2 + 1
     seen = {(e.image_id, e.track_id): source[i].frames[:, 0, 32, 24].tolist() for i, e in enumerate(source.entries)}
     assert seen[100, 0] == [0, 0, 10]
     assert seen[102, 0] == [10, 20, 30]
     assert seen[105, 0] == [40, 50, 50]
-    wide = PoseTrackSource(save(table), "train", CONFIG, DataConfig(dilation=2))
+    wide = PersonSource(save(table), "train", CONFIG, DataConfig(dilation=2))
     assert wide[0].frames[:, 0, 32, 24].tolist() == [0, 0, 20]
     clip = source[[(e.image_id, e.track_id) for e in source.entries].index((102, 1))]
     # Person 1 is not labelled in frame 1, and frame 3 has no labels at all: only the target frame counts.
@@ -150,7 +153,7 @@ def test_source_windows_repeat_the_ends_and_keep_unlabelled_frames(table, save):
 
 
 def test_source_labels_fit_the_picture_and_go_back(table, save):
-    source = PoseTrackSource(save(table), "train", CONFIG, DATA)
+    source = PersonSource(save(table), "train", CONFIG, DATA)
     clip, entry = source[0], source.entries[0]
     points = to_image(clip.keypoints[clip.target].double().numpy(), entry.matrix)
     assert points[NAMES.index("left_wrist")] == pytest.approx([64, 48], abs=1e-3)
@@ -169,14 +172,14 @@ def test_source_labels_fit_the_picture_and_go_back(table, save):
 def test_torso_scale_without_a_torso_and_from_above():
     """Box 40 x 100: 0.3 x 100 = 30 where no torso is labelled; a torso of length 1 is held at 0.15 x 100 = 15."""
     box, points = np.array([0.0, 0, 40, 100]), np.zeros((17, 2))
-    assert posetrack.torso_scale(points, np.zeros(17, np.uint8), box) == 30
-    points[posetrack.FILE_SET.index("left_shoulder")] = (1, 0)
-    assert posetrack.torso_scale(points, np.ones(17, np.uint8), box) == 15
+    assert torso_scale(points, np.zeros(17, np.uint8), box, FILE_SET) == 30
+    points[FILE_SET.index("left_shoulder")] = (1, 0)
+    assert torso_scale(points, np.ones(17, np.uint8), box, FILE_SET) == 15
 
 
 def test_joints_outside_of_the_crop_are_marked(table, save):
     table["annotations"][0]["keypoints"][0:2] = [119.0, 89.0]
-    source = PoseTrackSource(save(table), "train", CONFIG, DATA)
+    source = PersonSource(save(table), "train", CONFIG, DATA)
     assert source[0].visibility[1, 0] == Visibility.OUTSIDE
 
 
@@ -186,28 +189,28 @@ def test_missing_and_truncated_images_are_errors(table, save):
     whole = image.read_bytes()
     image.unlink()
     with pytest.raises(CausalPoseError, match=r"000001.png: no such image"):
-        PoseTrackSource(root, "train", CONFIG, DATA)[0]
+        PersonSource(root, "train", CONFIG, DATA)[0]
     image.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CausalPoseError, match=r"000001.png: cannot be decoded"):
-        PoseTrackSource(root, "train", CONFIG, DATA)[0]
+        PersonSource(root, "train", CONFIG, DATA)[0]
 
 
 def test_a_single_file_is_a_source_too(table, save):
     file = save(table) / "annotations" / "train" / "seq.json"
-    assert len(PoseTrackSource(file, "", CONFIG, DATA)) == 8
+    assert len(PersonSource(file, "", CONFIG, DATA)) == 8
 
 
 def test_no_person_is_an_error(table, save):
     table["annotations"] = []
     with pytest.raises(CausalPoseError, match="no labelled person"):
-        PoseTrackSource(save(table), "train", CONFIG, DATA)
+        PersonSource(save(table), "train", CONFIG, DATA)
 
 
 def test_real_video_counts(shared_data: Path):
     """The figures of the set's own description: 894 train, 298 val and 202 val_other persons."""
     root = shared_data / "pose2sim_video"
     for split, clips in (("train", 894), ("val", 298), ("val_other", 202)):
-        source = PoseTrackSource(root, split, CONFIG, DataConfig())
+        source = PersonSource(root, split, CONFIG, DataConfig())
         assert len(source) == clips
     clip = source.batch(range(0, 202, 40))
     labelled = clip.visibility[:, 1] != Visibility.UNLABELLED
@@ -217,6 +220,6 @@ def test_real_video_counts(shared_data: Path):
 
 
 def test_human_labels_of_posetrack(shared_data: Path):
-    source = PoseTrackSource(shared_data / "posetrack18_sample", "val", CONFIG, DataConfig())
+    source = PersonSource(shared_data / "posetrack18_sample", "val", CONFIG, DataConfig())
     assert len(source) == 14
     assert len(posetrack.read(shared_data / "posetrack18_sample" / "annotations" / "test_posetrack18_val.json")) == 3

@@ -9,7 +9,7 @@ from torch import nn
 
 from causalpose.clip import Visibility
 from causalpose.config import DataConfig, ModelConfig
-from causalpose.data.posetrack import PoseTrackSource
+from causalpose.data.source import PersonSource
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import poses
 from causalpose.evaluation.baselines import MeanPose
@@ -152,6 +152,6 @@ def test_predictions_of_unequal_lengths():
 
 def test_the_mean_pose_on_real_video(shared_data):
     """On the very clips it was made from the mean pose gets some joints right, never most: real people move."""
-    source = PoseTrackSource(shared_data / "pose2sim_video", "val_other", ModelConfig(frames=1), DataConfig())
+    source = PersonSource(shared_data / "pose2sim_video", "val_other", ModelConfig(frames=1), DataConfig())
     table = measure(MeanPose.fit(source).predict(source), "posetrack15").query("joint == 'mean' and metric == 'PCK@0.2'")
     assert 30 < table.value.item() < 80
