@@ -40,8 +40,12 @@ def _positive(section: str, name: str, value: float, *, zero: bool = False) -> N
 class BackboneConfig:
     """The per-frame ViT.
 
-    name       a timm ViT (`vit_base_patch16_224`, …) or `vit` for one built from the numbers below
-    stem       `patch`: one strided convolution (ViT); `conv`: three 3x3 convolutions (learns far faster from nothing at small size)
+    name           a timm ViT (`vit_base_patch16_224`, …) or `vit` for one built from the numbers below
+    stem           of `vit`. `patch`: one strided convolution (ViT); `conv`: three 3x3 convolutions (learns far faster from nothing at
+                   small size)
+    padding        zero pixels around the image before the strided convolution; 2 in ViTPose, 0 in ViT
+    drop_path      share of residual branches dropped in training, rising from 0 at the first block to this at the last
+    checkpointing  forget the activations inside a block and compute them again in the backward pass: memory for time
     """
 
     name: str = "vit"
@@ -51,24 +55,35 @@ class BackboneConfig:
     heads: int = 4
     mlp_ratio: float = 3.0
     stem: str = "conv"
+    padding: int = 0
     drop_path: float = 0.0
+    checkpointing: bool = False
 
     def __post_init__(self):
         _one_of("backbone", "stem", self.stem, ("patch", "conv"))
         for name in ("patch", "width", "depth", "heads", "mlp_ratio"):
             _positive("backbone", name, getattr(self, name))
         _require(self.width % self.heads == 0, f"backbone.width = {self.width} is not divisible by backbone.heads = {self.heads}")
-        _require(self.patch & (self.patch - 1) == 0 and self.patch >= 4, f"backbone.patch = {self.patch} must be a power of two, 4 or more")
+        _require(self.patch >= 4, f"backbone.patch = {self.patch} must be 4 or more: heatmaps have four cells to a token")
+        if self.name == "vit" and self.stem == "conv":
+            _require(self.patch & (self.patch - 1) == 0, f"backbone.patch = {self.patch} must be a power of two for backbone.stem = 'conv'")
+        _require(
+            0 <= self.padding < self.patch / 2, f"backbone.padding = {self.padding} must be at least 0 and below half of backbone.patch"
+        )
         _require(0 <= self.drop_path < 1, f"backbone.drop_path = {self.drop_path} must be in [0, 1)")
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The spatio-temporal encoder that mixes the `T·N` tokens of all frames."""
+    """The spatio-temporal encoder that mixes the `T·N` tokens of all frames.
+
+    checkpointing  as in the backbone
+    """
 
     depth: int = 2
     heads: int = 4
     mlp_ratio: float = 2.0
+    checkpointing: bool = False
 
     def __post_init__(self):
         for name in ("depth", "heads", "mlp_ratio"):
@@ -77,13 +92,21 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The heatmap head. `classic`: two deconvolutions (ViTPose's); `simple`: one x4 upsampling and a 3x3 convolution."""
+    """The heatmap head.
+
+    kind      `classic`: two deconvolutions (ViTPose's); `simple`: one x4 upsampling and a 3x3 convolution
+    channels  of the deconvolutions
+    norm      after a deconvolution. `group`: GroupNorm, which has no batch statistics, so training equals evaluation and shards train
+              like one batch; `batch`: BatchNorm, as ViTPose has it, which its published heads need
+    """
 
     kind: str = "classic"
     channels: int = 64
+    norm: str = "group"
 
     def __post_init__(self):
         _one_of("head", "kind", self.kind, ("classic", "simple"))
+        _one_of("head", "norm", self.norm, ("group", "batch"))
         _positive("head", "channels", self.channels)
 
 
@@ -328,6 +351,9 @@ class TrainConfig:
     freeze         the backbone is not trained
     ema            decay of the exponential moving average whose weights are saved; 0 turns it off
     checkpoint_every  steps between resumable checkpoints
+    deterministic  only kernels that give the same bits every time (on a GPU some are slower); an operation without one is an error
+    peak_tflops    peak rate of one device in 10^12 floating-point operations a second, against which the log's MFU is taken; 0 measures
+                   the rate of a matrix product in `train.precision` when the run starts
     """
 
     steps: int = 300
@@ -346,12 +372,14 @@ class TrainConfig:
     accumulate: int = 1
     checkpoint_every: int = 200
     log_every: int = 10
+    deterministic: bool = False
+    peak_tflops: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
         for name in ("steps", "batch", "lr", "sigma", "accumulate", "checkpoint_every", "log_every"):
             _positive("train", name, getattr(self, name))
-        for name in ("weight_decay", "warmup", "grad_clip"):
+        for name in ("weight_decay", "warmup", "grad_clip", "peak_tflops"):
             _positive("train", name, getattr(self, name), zero=True)
         _one_of("train", "loss", self.loss, ("ce", "mse"))
         _one_of("train", "precision", self.precision, ("no", "bf16"))
@@ -393,7 +421,7 @@ _GPU_TRAIN = {
 }
 
 
-def _vit(name: str, width: int, depth: int, heads: int, fte_heads: int) -> dict:
+def _vit(name: str, width: int, depth: int, heads: int, drop_path: float, fte_heads: int) -> dict:
     return {
         "model": {
             **_VIT_SCALE,
@@ -405,23 +433,25 @@ def _vit(name: str, width: int, depth: int, heads: int, fte_heads: int) -> dict:
                 "heads": heads,
                 "mlp_ratio": 4.0,
                 "stem": "patch",
-                "drop_path": 0.3,
+                "padding": 2,
+                "drop_path": drop_path,
             },
             "encoder": {"depth": 2, "heads": fte_heads, "mlp_ratio": 4.0},
-            "head": {"kind": "classic", "channels": 256},
+            "head": {"kind": "classic", "channels": 256, "norm": "batch"},
             "fte": {"clusters": 48, "depth": 2, "heads": fte_heads, "mlp_ratio": 4.0},
         },
         "train": _GPU_TRAIN,
     }
 
 
-# `tiny` is the defaults above: the book, minutes on two CPU cores. The others are the paper's scale.
+# `tiny` is the defaults above: the book, minutes on two CPU cores. The others are the paper's scale, each as its ViTPose, so that published
+# weights fit: patch 16 also in huge, padding, drop path, BatchNorm in the head, and twelve heads in small (the usual ViT-S has six).
 PRESETS: dict[str, dict] = {
     "tiny": {},
-    "small": _vit("vit_small_patch16_224", 384, 12, 6, 6),
-    "base": _vit("vit_base_patch16_224", 768, 12, 12, 12),
-    "large": _vit("vit_large_patch16_224", 1024, 24, 16, 16),
-    "huge": _vit("vit_huge_patch14_224", 1280, 32, 16, 16),
+    "small": _vit("vit", 384, 12, 12, 0.1, 6),
+    "base": _vit("vit_base_patch16_224", 768, 12, 12, 0.3, 12),
+    "large": _vit("vit_large_patch16_224", 1024, 24, 16, 0.5, 16),
+    "huge": _vit("vit_huge_patch14_224", 1280, 32, 16, 0.55, 16),
 }
 
 

@@ -31,7 +31,8 @@ def train(
     init: Annotated[
         str,
         typer.Option(
-            help="Weights to start from: a run folder, a checkpoint or shipped weights (tiny-backbone, tiny-stage1, tiny-stage2); "
+            help="Weights to start from: a run folder, a checkpoint, shipped weights (tiny-backbone, tiny-stage1, tiny-stage2), published "
+            "ones (timm, MAE, DINO, ViTPose, Hugging Face; .safetensors or .pth), or [bold]hf-hub:OWNER/NAME[/bold] from the network; "
             "[bold]none[/bold] starts from nothing; [bold]auto[/bold] takes the shipped weights of the stage below where they fit.",
             rich_help_panel=OPTIMISATION,
         ),

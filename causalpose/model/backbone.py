@@ -5,6 +5,7 @@ ViTPose: dense prediction has no use for one.
 """
 
 import math
+import re
 
 import timm
 import torch
@@ -52,8 +53,11 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.vit = _named(config) if config.backbone.name != "vit" else _from_numbers(config)
-        self._attentions = [block.attn for block in self.vit.blocks]
+        self.vit = _from_numbers(config) if config.backbone.name == "vit" else _named(config)
+        if config.backbone.padding:
+            _pad(self.vit, config)
+        self.vit.set_grad_checkpointing(config.backbone.checkpointing)
+        self._attentions = [block.attn for block in self.vit.blocks if hasattr(block.attn, "fused_attn")]
         # Not persistent: constants, not weights. The 255 of uint8 input is folded in, which saves a pass over the images.
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("inverse_std", 1 / (torch.tensor(_STD).view(3, 1, 1) * 255), persistent=False)
@@ -61,13 +65,17 @@ class Backbone(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """frames `[B, T, 3, H, W]`, RGB, uint8 or float in [0, 1] -> tokens `[B, T, N, C]`."""
         tokens = self.vit.forward_features(self.prepare(frames))
-        return tokens.unflatten(0, frames.shape[:2])
+        return self._patches(tokens, frames)
 
     def with_layer(self, frames: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """The tokens, and those after block `layer` (0 the first; before the final norm), both `[B, T, N, C]`, in one pass."""
         images = self.prepare(frames)
         tokens, (hidden,) = self.vit.forward_intermediates(images, indices=[layer], output_fmt="NLC")
-        return tokens.unflatten(0, frames.shape[:2]), hidden.unflatten(0, frames.shape[:2])
+        return self._patches(tokens, frames), hidden.unflatten(0, frames.shape[:2])
+
+    def _patches(self, tokens: Tensor, frames: Tensor) -> Tensor:
+        """The patches' tokens `[B, T, N, C]`: some models have register tokens before them."""
+        return tokens[:, self.vit.num_prefix_tokens :].unflatten(0, frames.shape[:2])
 
     def prepare(self, frames: Tensor) -> Tensor:
         """Normalised images `[BT, 3, H, W]`."""
@@ -91,23 +99,38 @@ def _from_numbers(config: ModelConfig) -> VisionTransformer:
     )  # fmt: skip
 
 
-def _named(config: ModelConfig) -> VisionTransformer:
+# In timm's hybrids (`vit_small_r26_s32_224`) a ResNet cuts the image down before the patches do, so the patch is not theirs to set.
+_HYBRID = re.compile(r"_r(n?\d+)?_s\d+")
+
+
+def _named(config: ModelConfig) -> nn.Module:
     b = config.backbone
-    if b.name not in timm.list_models():
+    if not timm.is_model(b.name):
         raise CausalPoseError(
             f"backbone.name = {b.name!r} is neither 'vit' nor a model of timm {timm.__version__}; see timm.list_models('vit_*')"
         )
+    patch = {} if _HYBRID.search(b.name) else {"patch_size": b.patch}
     try:
         vit = timm.create_model(
-            b.name, pretrained=False, img_size=(config.height, config.width), patch_size=b.patch, drop_path_rate=b.drop_path,
-            class_token=False, global_pool="", num_classes=0,
+            b.name, pretrained=False, img_size=(config.height, config.width), drop_path_rate=b.drop_path, class_token=False,
+            global_pool="", num_classes=0, **patch,
         )  # fmt: skip
-    except (TypeError, AssertionError, RuntimeError) as error:
+    except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         raise CausalPoseError(f"backbone.name = {b.name!r} cannot be built as a plain ViT without class token: {error}") from None
-    if not isinstance(vit, VisionTransformer):
-        raise CausalPoseError(f"backbone.name = {b.name!r} is a {type(vit).__name__}, not a plain VisionTransformer; choose a vit_* model")
-    built = {"width": vit.embed_dim, "depth": len(vit.blocks), "heads": vit.blocks[0].attn.num_heads}
-    for key, value in built.items():
-        if getattr(b, key) != value:
-            raise CausalPoseError(f"backbone.{key} = {getattr(b, key)}, but {b.name} has {value}; set backbone.{key}={value}")
+    if not all(hasattr(vit, name) for name in ("blocks", "patch_embed", "num_prefix_tokens", "forward_features")):
+        raise CausalPoseError(f"backbone.name = {b.name!r} is a {type(vit).__name__}, not a plain ViT; choose a vit_*, deit* or eva* model")
+    grid = tuple(vit.patch_embed.grid_size)
+    built = {"width": vit.embed_dim, "depth": len(vit.blocks), "heads": vit.blocks[0].attn.num_heads, "patch": config.height // grid[0]}
+    wrong = {key: value for key, value in built.items() if getattr(b, key) != value}
+    if wrong:
+        listed = ", ".join(f"backbone.{key} = {getattr(b, key)}, but {b.name} has {value}" for key, value in wrong.items())
+        raise CausalPoseError(f"{listed}; set {' '.join(f'model.backbone.{key}={value}' for key, value in wrong.items())}")
     return vit
+
+
+def _pad(vit: nn.Module, config: ModelConfig) -> None:
+    """Pad the image for the strided convolution, as ViTPose does: its patches lie `padding` pixels further up and left than ViT's."""
+    b, projection = config.backbone, getattr(vit.patch_embed, "proj", None)
+    if not isinstance(projection, nn.Conv2d) or projection.stride != (b.patch, b.patch):
+        raise CausalPoseError(f"backbone.padding = {b.padding} needs a backbone whose stem is one strided convolution; set it to 0")
+    projection.padding = (b.padding, b.padding)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from causalpose.config import ModelConfig
 from causalpose.model.attention import Block
@@ -17,6 +18,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         width, e = config.backbone.width, config.encoder
+        self.checkpointing = e.checkpointing
         self.temporal = nn.Parameter(torch.zeros(1, config.frames, 1, width))
         self.blocks = nn.ModuleList(Block(width, e.heads, e.mlp_ratio, identity=True) for _ in range(e.depth))
 
@@ -25,5 +27,8 @@ class Encoder(nn.Module):
         x = (tokens + self.temporal).flatten(1, 2)  # [B, TN, C]
         weights = None
         for block in self.blocks:
-            x, weights = block(x, with_weights)
+            if self.checkpointing and self.training and torch.is_grad_enabled():
+                x, weights = checkpoint(block, x, with_weights, use_reentrant=False)
+            else:
+                x, weights = block(x, with_weights)
         return x.view_as(tokens), weights

@@ -11,16 +11,20 @@ from causalpose.skeletons import keypoint_set
 class ClassicHead(nn.Module):
     """Two deconvolutions (kernel 4, stride 2), each with a norm and ReLU, then a 1x1 convolution.
 
-    ViTPose puts BatchNorm here; ours is GroupNorm, which has no batch statistics: training equals evaluation, a clip's heatmaps do
-    not depend on the others in its batch, and small batches (or data parallel shards) train alike.
+    ViTPose puts BatchNorm here (`norm = "batch"`); ours is GroupNorm, which has no batch statistics: training equals evaluation, a
+    clip's heatmaps do not depend on the others in its batch, and small batches (or data parallel shards) train alike.
     """
 
-    def __init__(self, width: int, channels: int, keypoints: int):
+    def __init__(self, width: int, channels: int, keypoints: int, norm: str = "group"):
         super().__init__()
         groups = max(g for g in (1, 2, 4, 8) if channels % g == 0)
+
+        def norm_layer() -> nn.Module:
+            return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(groups, channels)
+
         self.up = nn.Sequential(
-            nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.GroupNorm(groups, channels), nn.ReLU(),
-            nn.ConvTranspose2d(channels, channels, 4, 2, 1, bias=False), nn.GroupNorm(groups, channels), nn.ReLU(),
+            nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), norm_layer(), nn.ReLU(),
+            nn.ConvTranspose2d(channels, channels, 4, 2, 1, bias=False), norm_layer(), nn.ReLU(),
         )  # fmt: skip
         self.out = nn.Conv2d(channels, keypoints, 1)
         for layer in self.up:
@@ -53,9 +57,9 @@ class Head(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        width, keypoints = config.backbone.width, len(keypoint_set(config.keypoints))
+        width, keypoints, h = config.backbone.width, len(keypoint_set(config.keypoints)), config.head
         self.grid = config.grid
-        self.layers = ClassicHead(width, config.head.channels, keypoints) if config.head.kind == "classic" else SimpleHead(width, keypoints)
+        self.layers = ClassicHead(width, h.channels, keypoints, h.norm) if h.kind == "classic" else SimpleHead(width, keypoints)
 
     @property
     def dtype(self) -> torch.dtype:

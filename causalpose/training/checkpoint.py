@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,14 +20,20 @@ from causalpose import weights
 from causalpose.config import Config, ModelConfig, differing_keys, from_dict, to_dict
 from causalpose.errors import CausalPoseError
 from causalpose.model.cmpose import CMPose
+from causalpose.skeletons import keypoint_set
 from causalpose.training import files
+from causalpose.weights import fitting, hub, loading
+from causalpose.weights.loading import PER_KEYPOINT, Initialised
 
 FORMAT = 1
 
 
 def locate(path: str | Path) -> Path:
     """The weights file that a path stands for: the file itself, its name without suffix, a folder that holds
-    `model.safetensors` (what `train` writes), or the name of shipped weights such as `tiny-backbone`."""
+    `model.safetensors` (what `train` writes, and Hugging Face too), the name of shipped weights such as `tiny-backbone`, or weights of
+    the Hugging Face hub, `hf-hub:OWNER/NAME` (fetched once, then kept)."""
+    if hub.is_name(path):
+        return hub.fetch(str(path))
     given, path = path, Path(path)
     if path.is_dir():
         if (path / "model.safetensors").is_file():
@@ -84,6 +89,10 @@ def save(path: str | Path, model: nn.Module | dict[str, Tensor], config: Config,
 def read(path: str | Path) -> tuple[dict[str, Tensor], Config, dict]:
     """Tensors (float32 where floating), configuration and provenance of a checkpoint, without building the model."""
     path = locate(path)
+    if path.suffix in (".pth", ".pt", ".bin"):
+        raise CausalPoseError(
+            f"{path} is no CausalPose checkpoint but another project's weights; `causalpose train --init` starts from them"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("causalpose")
@@ -91,7 +100,9 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], Config, dict]:
     except (SafetensorError, OSError) as error:
         raise CausalPoseError(f"checkpoint {path} is truncated or damaged ({error}); copy it again or train it anew") from None
     if header is None:
-        raise CausalPoseError(f"{path} is a safetensors file but no CausalPose checkpoint: its header holds no configuration")
+        raise CausalPoseError(
+            f"{path} is a safetensors file but no CausalPose checkpoint: its header holds no configuration (`train --init` takes it)"
+        )
     document = json.loads(header)
     if document.get("format") != FORMAT:
         raise CausalPoseError(f"checkpoint {path} has format {document.get('format')!r}; this version of CausalPose reads format {FORMAT}")
@@ -120,34 +131,28 @@ def load(path: str | Path, *, expect: ModelConfig | None = None, device: torch.d
     return model.to(device).eval(), config, provenance
 
 
-@dataclass(frozen=True)
-class Initialised:
-    """What `initialise` did: tensor names taken over, left aside (they do not fit), and started fresh."""
-
-    source: str
-    used: tuple[str, ...]
-    skipped: tuple[str, ...]
-    new: tuple[str, ...]
-
-    def __str__(self) -> str:
-        def parts(names: tuple[str, ...]) -> str:
-            return f" ({', '.join(sorted({name.split('.')[0] for name in names}))})" if names else ""
-
-        return (
-            f"{self.source}: {len(self.used)} tensors used, {len(self.skipped)} left aside{parts(self.skipped)}, "
-            f"{len(self.new)} new{parts(self.new)}"
-        )
-
-
 def initialise(model: CMPose, path: str | Path) -> Initialised:
-    """Start a model from the weights of another, usually of a lower stage: tensors are matched by name.
+    """Start a model from other weights, matched by name; returns what was used, left aside and started fresh.
 
-    A backbone tensor of another shape is an error (another size, patch or width is another backbone); elsewhere, such as in the
-    head of another keypoint set, tensors that do not fit are left aside and reported.
+    From a checkpoint of this project, usually of a lower stage: a backbone tensor of another shape is an error (another size, patch or
+    width is another backbone); what belongs to single keypoints goes over by their names; other tensors that do not fit are left aside.
+    From published weights (timm, MAE, DINO, ViTPose, mmpose, Hugging Face): `causalpose.weights.loading`.
     """
+    path = locate(path)
+    if not is_own(path):
+        return loading.initialise(model, path)
     tensors, config, _ = read(path)
     own = model.state_dict()
-    fits = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    fits, notes = {}, []
+    target, source = keypoint_set(model.config.keypoints), keypoint_set(config.model.keypoints)
+    for name, tensor in tensors.items():
+        if name in PER_KEYPOINT and name in own and target != source:
+            rows = tensor.shape[: PER_KEYPOINT[name]] + tensor.shape[PER_KEYPOINT[name] + 1 :]
+            if rows == own[name].shape[: PER_KEYPOINT[name]] + own[name].shape[PER_KEYPOINT[name] + 1 :]:
+                fits[name], new = fitting.keypoint_rows(own[name], tensor, PER_KEYPOINT[name], target, source)
+                notes.append(f"{name} taken over by keypoint{', new: ' + ', '.join(new) if new else ''}")
+        elif name in own and own[name].shape == tensor.shape:
+            fits[name] = tensor
     skipped = tuple(name for name in tensors if name not in fits)
     backbone = [name for name in own if name.startswith("backbone.") and name not in fits]
     if backbone:
@@ -156,7 +161,19 @@ def initialise(model: CMPose, path: str | Path) -> Initialised:
         reasons = ", ".join(f"model.{k} is {a!r} there and {b!r} here" for k, (a, b) in differing.items() if k.startswith(keys))
         raise CausalPoseError(f"cannot start from {path}: its backbone does not fit at {backbone[0]} ({reasons or 'tensors are missing'})")
     model.load_state_dict(own | fits)
-    return Initialised(str(path), tuple(fits), skipped, tuple(name for name in own if name not in fits))
+    return Initialised(str(path), tuple(fits), skipped, tuple(name for name in own if name not in fits), tuple(notes))
+
+
+def is_own(path: Path) -> bool:
+    """Whether a weights file is to be read as a checkpoint of this project: by its header, and where that is damaged by its JSON."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "causalpose" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        try:
+            return path.suffix == ".safetensors" and "causalpose" in json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
 
 
 def describe_origin(config: Config, steps: int, **facts: object) -> dict:

@@ -151,10 +151,26 @@ def test_initialise_from_the_stage_below(tmp_path):
 
 
 def test_initialise_reports_what_does_not_fit(tmp_path):
-    """Another keypoint set: the last layer of the head (17 outputs against 15) starts fresh, the rest is used."""
-    _, _, path = _saved(tmp_path / "run", "model.stage=0", 'model.keypoints="coco17"')
+    """Another head: its layers start fresh, the rest is used."""
+    _, _, path = _saved(tmp_path / "run", "model.stage=0", "model.head.kind=simple")
     report = checkpoint.initialise(CMPose(config("model.stage=0").model), path)
-    assert set(report.skipped) == {"head.layers.out.weight", "head.layers.out.bias"} == set(report.new)
+    assert set(report.skipped) == {"head.layers.out.weight"} and all(name.startswith("head.layers.") for name in report.new)
+
+
+@pytest.mark.parametrize(("keypoints", "known"), [("coco17", 13), ("posetrack18", 15)])
+def test_initialise_takes_keypoints_over_by_name(tmp_path, keypoints, known):
+    """Another keypoint set: what belongs to a joint goes to the same joint, the others start fresh."""
+    below, _, path = _saved(tmp_path / "run", "model.stage=2", f'model.keypoints="{keypoints}"')
+    model = CMPose(config("model.stage=2").model)
+    before = model.state_dict()["importance.keypoint_tokens"].clone()
+    report = checkpoint.initialise(model, path)
+    for name, dim in (("head.layers.out.weight", 0), ("head.layers.out.bias", 0), ("importance.keypoint_tokens", 1)):
+        found, theirs = model.state_dict()[name], below.state_dict()[name]
+        assert torch.equal(found.select(dim, 14), theirs.select(dim, 16))  # right_ankle is last in both
+        assert torch.equal(found.select(dim, 0), theirs.select(dim, 0))  # and the nose first
+    same = (model.importance.keypoint_tokens == before).all(-1)[0]
+    assert same.sum() == 15 - known and not report.skipped
+    assert ("new: head_bottom, head_top" in str(report)) == (known == 13)
 
 
 def test_initialise_refuses_another_backbone(tmp_path):
