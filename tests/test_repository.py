@@ -63,6 +63,10 @@ def test_notebook_is_a_clean_template(path: Path) -> None:
     assert notebook.metadata.kernelspec.name == "python3"
 
 
+# Other projects publish `.pth` files; read like this they build tensors and plain containers and refuse everything else.
+TENSORS_ONLY = re.compile(r"torch\.load\([^()\n]*, weights_only=True\)")
+
+
 def test_nothing_unsafe_is_used() -> None:
     """Code that could run what a downloaded file says is not used anywhere."""
     found = [
@@ -70,7 +74,7 @@ def test_nothing_unsafe_is_used() -> None:
         for path, text in texts()
         if path.suffix in {".py", ".ipynb"} or path.parent.name == "book"
         for needle, reason in UNSAFE.items()
-        if needle in text and path != Path(__file__)
+        if needle in TENSORS_ONLY.sub("", text) and path != Path(__file__)
     ]
     assert not found, "\n".join(found)
 

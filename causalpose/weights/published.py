@@ -5,7 +5,7 @@ containers and refuses everything else.
 """
 
 import argparse
-import pickle
+from pickle import UnpicklingError
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Tensor]:
     if is_safetensors(start):
         tensors = _read_safetensors(path)
     else:
-        tensors = _unwrap(_read_pickle(path))
+        tensors = _unwrap(_read_pytorch(path))
     if not tensors:
         raise CausalPoseError(f"{path} holds no tensors by name; it is no weights file (an optimiser state or a whole object, perhaps)")
     return tensors
@@ -64,12 +64,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CausalPoseError(f"weights file {path} is truncated or damaged ({error}); download it again") from None
 
 
-def _read_pickle(path: Path) -> object:
+def _read_pytorch(path: Path) -> object:
     try:
         # Training scripts store their command line beside the weights; a Namespace is a bag of values and runs nothing.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         refused = _refused(str(error))
         if refused:
             raise CausalPoseError(
