@@ -5,10 +5,10 @@ containers and refuses everything else.
 """
 
 import argparse
-from pickle import UnpicklingError
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError, safe_open
