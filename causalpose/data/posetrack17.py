@@ -6,17 +6,19 @@
                    "ignore_regions": [{"point": [{"x": [..], "y": [..]}, ..]}]}]}
 
 x1..y2 is the *head's* box; the person's is the joints' extent plus 15 %. MATLAB's converter wraps every value in a list of one and writes
-an empty list for nothing; bare values are read too. Joints come out in the order of the set `posetrack18`, the ears empty.
+an empty list for nothing; bare values are read too. Joints come out in the order of the set `posetrack18`, the ears empty. `image_id` of a
+frame and `bbox` of a person (x, y, w, h) are extensions that `write` adds.
 """
 
 import re
+import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from causalpose.clip import Visibility
 from causalpose.data.files import is_inside, read_json, write_json
-from causalpose.data.labels import Fault, Frame, Person, PoseSequence, box_around, number, refuse, whole
+from causalpose.data.labels import Fault, Frame, Person, PoseSequence, box_around, number, numbers, refuse, whole
 from causalpose.errors import CausalPoseError
 from causalpose.skeletons import keypoint_set
 
@@ -66,7 +68,8 @@ def read(path: Path | str, fault: Fault = refuse) -> list[PoseSequence]:
         else:
             taken[name] = position
             group = str(PurePosixPath(name).parent)
-            image_id = _image_id(group, name, len(groups.get(group, [])))
+            image_id = _one(table.get("image_id"))
+            image_id = image_id if whole(image_id) else _image_id(group, name, len(groups.get(group, [])))
             groups.setdefault(group, []).append(_read_frame(file, where, table, name, image_id, fault))
     return [
         PoseSequence(PurePosixPath(group).name or Path(file).stem, tuple(sorted(found, key=lambda f: f.file_name)), file)
@@ -75,14 +78,14 @@ def read(path: Path | str, fault: Fault = refuse) -> list[PoseSequence]:
 
 
 def write(path: Path | str, sequence: PoseSequence) -> None:
-    """Write a sequence of labels or predictions as a PoseTrack 2017 file, atomically. A person's box has no place in it, the head's has."""
+    """Write a sequence of labels or predictions as a PoseTrack 2017 file, atomically."""
     if sequence.keypoints != FILE_SET.name:
         raise CausalPoseError(f"{path}: a PoseTrack 2017 file holds the joints of {FILE_SET.name}, not of {sequence.keypoints}")
     frames = []
     for position, frame in enumerate(sequence.frames, 1):
         regions = [{"point": [{"x": [float(x)], "y": [float(y)]} for x, y in polygon]} for polygon in frame.ignore]
         frames.append({
-            "image": [{"name": frame.file_name}], "imgnum": [position], "is_labeled": [int(frame.labelled)],
+            "image": [{"name": frame.file_name}], "imgnum": [position], "image_id": [frame.image_id], "is_labeled": [int(frame.labelled)],
             "annorect": [_rectangle(person) for person in frame.persons], "ignore_regions": regions,
         })  # fmt: skip
     write_json(path, {"annolist": frames})
@@ -101,6 +104,8 @@ def _rectangle(person: Person) -> dict:
     if person.head_box is not None:
         x, y, w, h = (float(v) for v in person.head_box)
         out |= {"x1": [x], "y1": [y], "x2": [x + w], "y2": [y + h]}
+    if person.box is not None:
+        out["bbox"] = [float(v) for v in person.box]
     return out
 
 
@@ -129,12 +134,14 @@ def _image_name(table: dict) -> str | None:
 def _image_id(group: str, name: str, position: int) -> int:
     """PoseTrack 2018's id of the frame: kind, sequence and frame from the folder's and the file's names, so that both editions agree.
 
-    2017 counts frames from 1 and 2018 from 0. Folders of other names get the frame's position.
+    2017 counts frames from 1 in eight digits, 2018 from 0 in six. A folder of another name gets a number made of it.
     """
     named = re.match(r"(\d{1,6})_(mpiinew|mpii|bonn)", PurePosixPath(group).name)
-    digits = re.fullmatch(r"\d{1,8}", PurePosixPath(name).stem)
-    frame = int(digits[0]) - 1 if digits and 0 < int(digits[0]) <= 10_000 else position
-    return _KINDS[named[2]] * 10**10 + int(named[1]) * 10**4 + frame if named else frame
+    digits = re.fullmatch(r"\d{6}|\d{8}", PurePosixPath(name).stem)
+    frame = int(digits[0]) - (len(digits[0]) == 8) if digits else position
+    frame = frame if 0 <= frame < 10_000 else position
+    kind, sequence = (_KINDS[named[2]], int(named[1])) if named else (9, zlib.crc32(group.encode()) % 10**6)
+    return kind * 10**10 + sequence * 10**4 + frame
 
 
 def _read_frame(file: str, where: str, table: dict, name: str, image_id: int, fault: Fault) -> Frame:
@@ -214,4 +221,9 @@ def _read_person(file: str, where: str, table: dict, position: int, fault: Fault
             return None
         x1, y1, x2, y2 = corners
         head = np.array([x1, y1, x2 - x1, y2 - y1], dtype=np.float64)
-    return Person(int(track_id), keypoints, visibility, box_around(keypoints, visibility), head, scores)
+    box = table.get("bbox")
+    if box is not None and (not numbers(box, 4) or min(box[2:]) <= 0):
+        fault(file, f"{where}.bbox", "must be x, y, width, height: finite numbers with positive sides")
+        return None
+    box = box_around(keypoints, visibility) if box is None else np.asarray(box, dtype=np.float64)
+    return Person(int(track_id), keypoints, visibility, box, head, scores)
