@@ -188,26 +188,43 @@ class MCLConfig:
 
 SELECTORS = ("attention", "heatmap", "random", "norm", "all", "bottom", "oracle")
 CLUSTERINGS = ("dpc-knn", "kmeans", "tome", "drop", "keep")
+SUPERVISIONS = ("none", "joints", "effects")
+READOUTS = ("grid", "keypoints", "both")
 
 
 @dataclass(frozen=True)
 class FTEConfig:
     """Stage 2 (Fine Token Enhancement): keypoint tokens, TCIS, clustering of the non-causal tokens.
 
-    keep_rate   share ρ of the tokens kept as causal (PPT, ECCV 2022, keeps 70 % at each of three layers: 0.34 in all)
-    ranking     `joint`: one ranking over all `T·N` tokens; `frame`: the top share of every frame
-    gate        how selection gets its gradient: `straight-through` (hard selection forward, soft backward) or `soft`
-    clusters    number `M` of merged tokens
-    neighbours  `k` of DPC-kNN (5 in TCFormer)
+    keep_rate        share ρ of the tokens kept as causal (PPT, ECCV 2022, keeps 70 % at each of three layers: 0.34 in all)
+    ranking          `joint`: one ranking over all `T·N` tokens; `frame`: the top share of every frame
+    gate             how selection gets its gradient: `straight-through` (hard selection forward, soft backward) or `soft`
+    supervision      what importance is taught beside the pose loss: `none` (TCIS as the paper's text has it), `joints` (cross-entropy
+                     against the cells of the labelled joints) or `effects` (regression on measured effects, after FastSHAP, ICLR 2022)
+    train_selection  `hard`: training keeps the top share, as inference does; `all`: training keeps every token
+    keep_anneal      share of the training steps over which the keep rate falls by a cosine from 1 to `keep_rate` (PPT); 0: at once
+    clusters         number `M` of merged tokens
+    neighbours       `k` of DPC-kNN (5 in TCFormer)
+    merge_weight     a token's weight in its cluster's mean: its `importance` (TCFormer's score), or `plain`: all alike
+    residual         True: what comes back from selection is added to stage 1's tokens, so the pose can pass it by; False: the head sees
+                     only what went through selection and merging, and a dropped place holds a learned empty token
+    readout          the heatmaps come from the restored `grid`, from the `keypoints` tokens alone (TokenPose's MLP), or from `both` (sum)
     """
 
     selector: str = "attention"
     keep_rate: float = 0.3
     ranking: str = "joint"
     gate: str = "straight-through"
+    supervision: str = "none"
+    supervision_weight: float = 1.0
+    train_selection: str = "hard"
+    keep_anneal: float = 0.0
     clustering: str = "dpc-knn"
     clusters: int = 16
     neighbours: int = 5
+    merge_weight: str = "importance"
+    residual: bool = True
+    readout: str = "grid"
     depth: int = 2
     heads: int = 4
     mlp_ratio: float = 2.0
@@ -217,7 +234,17 @@ class FTEConfig:
         _one_of("fte", "clustering", self.clustering, CLUSTERINGS)
         _one_of("fte", "ranking", self.ranking, ("joint", "frame"))
         _one_of("fte", "gate", self.gate, ("straight-through", "soft"))
+        _one_of("fte", "supervision", self.supervision, SUPERVISIONS)
+        _one_of("fte", "train_selection", self.train_selection, ("hard", "all"))
+        _one_of("fte", "merge_weight", self.merge_weight, ("importance", "plain"))
+        _one_of("fte", "readout", self.readout, READOUTS)
         _share("fte", "keep_rate", self.keep_rate, zero=False)
+        _share("fte", "keep_anneal", self.keep_anneal)
+        _positive("fte", "supervision_weight", self.supervision_weight)
+        _require(
+            not (self.keep_anneal and self.train_selection == "all"),
+            f"fte.keep_anneal = {self.keep_anneal} has no effect with fte.train_selection = 'all', which keeps every token in training",
+        )
         for name in ("clusters", "neighbours", "depth", "heads", "mlp_ratio"):
             _positive("fte", name, getattr(self, name))
 

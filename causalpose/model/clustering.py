@@ -31,7 +31,7 @@ class Merged:
 def cluster(
     tokens: Tensor, importance: Tensor, config: FTEConfig, *, training: bool = False, generator: torch.Generator | None = None
 ) -> Merged:
-    """Merge tokens `[B, S, C]`, weighed by importance `[B, S]` (positive), into `config.clusters` (at most `S`) tokens.
+    """Merge tokens `[B, S, C]`, weighed by importance `[B, S]` (positive) or all alike, into `config.clusters` (at most `S`) tokens.
 
     `keep` leaves every token as it is (`M = S`), `drop` leaves none (`M = 0`).
     """
@@ -51,7 +51,10 @@ def cluster(
             assignment = kmeans(points, count, per_clip(B, S, tokens.device, generator, training))
         else:
             assignment = bipartite(points, count)
-    return merge(tokens, importance * S, assignment, count)  # times S: of order one, so the 1e-6 of the merge stays negligible
+    if config.merge_weight == "plain":
+        return merge(tokens, torch.ones_like(importance), assignment, count)
+    # Only ratios matter. In units of the mean they are of order one, and the 1e-6 of the merge stays negligible.
+    return merge(tokens, importance / importance.mean(1, keepdim=True).clamp_min(1e-20), assignment, count)
 
 
 def _full_precision(device: torch.device):
@@ -70,9 +73,15 @@ def merge(tokens: Tensor, weights: Tensor, assignment: Tensor, count: int) -> Me
     return Merged(share.to(tokens.dtype) @ tokens, assignment, member.sum(-1))
 
 
-def pairwise_distance(points: Tensor) -> Tensor:
-    """Distances ||xi - xj|| / sqrt(C), `[B, S, S]`, of points `[B, S, C]`; by differences, so equal points are exactly zero apart."""
-    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") / points.shape[-1] ** 0.5
+def partial_distances(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distances d²(i, j) = ||xi - xj||² / C of points `[B, S, C]` as `own[i] + partial[i, j]`: `[B, S]` and `[B, S, S]`.
+
+    own[i] = ||xi||² / C and partial[i, j] = (||xj||² - 2 xi·xj) / C, one matrix product. What is constant along a row need not be added to
+    all of it: nearest neighbours are the same without, and the matrix, the largest thing here, is written once.
+    """
+    S, C = points.shape[1:]
+    own = points.square().sum(-1) / C
+    return own, torch.baddbmm(own[:, None].expand(-1, S, -1), points, points.transpose(1, 2), alpha=-2 / C)
 
 
 @torch.no_grad()
@@ -83,14 +92,15 @@ def dpc_knn(points: Tensor, count: int, neighbours: int, tie_break: Tensor) -> T
     delta = distance to the nearest denser point, for the densest the largest distance; the `count` points of largest density · delta
     are the centres; every point joins its nearest centre.
     """
-    distance = pairwise_distance(points)
-    nearest = distance.topk(min(neighbours, points.shape[1]), dim=-1, largest=False).values
-    density = (-nearest.square().mean(-1)).exp() + tie_break
+    S = points.shape[1]
+    own, partial = partial_distances(points)
+    nearest = partial.topk(min(neighbours, S), dim=-1, largest=False, sorted=False).values
+    density = (-(nearest.mean(-1) + own)).exp() + tie_break
     denser = density[:, None, :] > density[:, :, None]  # [B, i, j]: j is denser than i
-    farthest = distance.flatten(1).amax(1)[:, None, None]
-    delta = torch.where(denser, distance, farthest).amin(-1)
+    # The densest has nothing denser: infinitely far does for the largest distance, it comes first with either.
+    delta = (torch.where(denser, partial, torch.inf).amin(-1) + own).clamp_min(0).sqrt()
     centres = (density * delta).topk(count, dim=-1).indices  # [B, M]
-    to_centres = distance.gather(1, centres[..., None].expand(-1, -1, points.shape[1]))  # [B, M, S]
+    to_centres = partial.gather(1, centres[..., None].expand(-1, -1, S)) + own.gather(1, centres)[..., None]  # [B, M, S]
     assignment = to_centres.argmin(1)
     # A centre stands for itself, even where another centre lies on the very same spot.
     return assignment.scatter(1, centres, torch.arange(count, device=points.device).expand_as(centres))
@@ -105,7 +115,8 @@ def kmeans(points: Tensor, count: int, order: Tensor, rounds: int = KMEANS_ROUND
     first = order.topk(count, dim=-1).indices
     centres = points.gather(1, first[..., None].expand(-1, -1, points.shape[-1]))
     for _ in range(rounds):
-        assignment = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
+        lengths = centres.square().sum(-1)[:, None]  # of ||x - c||², the part that is the same for every centre is left out
+        assignment = torch.baddbmm(lengths.expand(-1, points.shape[1], -1), points, centres.transpose(1, 2), alpha=-2).argmin(-1)
         member = F.one_hot(assignment, count).transpose(1, 2).to(points.dtype)  # [B, M, S]
         size = member.sum(-1, keepdim=True)
         centres = torch.where(size > 0, (member @ points) / size.clamp_min(1), centres)

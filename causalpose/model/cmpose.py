@@ -18,9 +18,9 @@ from causalpose.model.baselines.ppt import Pruner
 from causalpose.model.baselines.tar import JointQueryDecoder
 from causalpose.model.clustering import Merged
 from causalpose.model.encoder import Encoder
-from causalpose.model.enhancement import Enhancement
+from causalpose.model.enhancement import Enhanced, Enhancement
 from causalpose.model.frame_order import reorder, restore_order
-from causalpose.model.heads import Head
+from causalpose.model.heads import Head, KeypointHead
 from causalpose.model.selection import Selection, TokenImportance
 
 
@@ -39,13 +39,17 @@ class Output:
                token of the target frame to every token;
                stage 2: `importance` [B, T, rows, columns], what the selector ranked by; `importance_per_keypoint` [B, K, T, rows, columns],
                TCIS, sums to one for each keypoint; `causal` bool [B, T, rows, columns]; `clusters` int64 [B, T, rows, columns], number of
-               the merged token, -1 for a causal place and -2 for a dropped one
+               the merged token, -1 for a causal place and -2 for a dropped one; `keypoint_attention`
+               [B, 1 + depth, heads, K, T, rows, columns], what the keypoint tokens look at: first the layer whose mean over heads is the
+               importance, then every refining block
+    importance  stage 2: TCIS per keypoint `[B, K, TN]`, with its gradient, for a loss of its own; else None
     """
 
     heatmaps: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)
     branches: dict[str, Tensor] = field(default_factory=dict)
     maps: dict[str, Tensor] = field(default_factory=dict)
+    importance: Tensor | None = None
 
 
 class CMPose(nn.Module):
@@ -67,20 +71,29 @@ class CMPose(nn.Module):
         if config.stage == 2:
             self.importance = TokenImportance(config)
             self.enhancement = Enhancement(config)
+            if config.fte.readout != "grid":
+                self.keypoint_head = KeypointHead(config, silent=config.fte.readout == "both")
 
     def forward(
-        self, frames: Tensor, *, generator: torch.Generator | None = None, truth: Tensor | None = None, return_maps: bool = False
+        self,
+        frames: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        truth: Tensor | None = None,
+        keep_rate: float | None = None,
+        return_maps: bool = False,
     ) -> Output:
         """The target frame's heatmaps.
 
         frames      `[B, T, 3, H, W]`, uint8 or float in [0, 1]; stage 0 takes any number of frames and uses the middle one
         generator   source of everything random in training (masks, noise, tie-breaks); evaluation never draws from it
         truth       `[B, T, N]`, share of each token's patch that shows the body; the `oracle` selector needs it
+        keep_rate   stage 2: share of causal tokens in place of `fte.keep_rate`
         """
         if self.config.stage == 0:
             frames = _middle(frames, self.config)
         tokens, views = self.embed_views(frames, generator)
-        return self.forward_tokens(tokens, views=views, generator=generator, truth=truth, return_maps=return_maps)
+        return self.forward_tokens(tokens, views=views, generator=generator, truth=truth, keep_rate=keep_rate, return_maps=return_maps)
 
     def embed(self, frames: Tensor, keep_rate: float | None = None) -> Tensor:
         """frames `[B, T, 3, H, W]` -> backbone tokens `[B, T, N, C]`, frame by frame, hence reusable in every clip that shares a frame.
@@ -132,6 +145,7 @@ class CMPose(nn.Module):
         views: Views | None = None,
         generator: torch.Generator | None = None,
         truth: Tensor | None = None,
+        keep_rate: float | None = None,
         return_maps: bool = False,
     ) -> Output:
         """Everything above the backbone, from its tokens `[B, T, N, C]` (cached ones, say) and what `embed_views` found for training."""
@@ -154,13 +168,23 @@ class CMPose(nn.Module):
             maps = restore_order(self._maps(heatmaps, attention), order) if return_maps else {}
             return Output(heatmaps, losses, branches, maps)
 
-        keypoint_tokens, per_keypoint = self.importance(mixed.flatten(1, 2))
-        chosen = self._select(mixed, per_keypoint, truth, generator)
+        keypoint_tokens, looked = self.importance(mixed.flatten(1, 2))
+        importance = looked.mean(1)  # [B, K, TN]
+        chosen = self._select(mixed, importance, truth, keep_rate, generator)
         merged = self._merge(mixed, chosen, generator)
-        restored = self.enhancement(mixed, keypoint_tokens, chosen, merged)
-        heatmaps = self.head(restored)
-        maps = self._maps(heatmaps, attention, per_keypoint, chosen, merged) if return_maps else {}
-        return Output(heatmaps, losses, maps=maps)
+        enhanced = self.enhancement(mixed, keypoint_tokens, chosen, merged, return_maps)
+        heatmaps = self._decode(enhanced)
+        maps = self._maps(heatmaps, attention, looked, enhanced, chosen, merged) if return_maps else {}
+        return Output(heatmaps, losses, maps=maps, importance=importance)
+
+    def _decode(self, enhanced: Enhanced) -> Tensor:
+        """Heatmaps from the restored grid, the keypoint tokens, or the sum of both (for `ce`, the product of their distributions)."""
+        readout = self.config.fte.readout
+        heatmaps = None if readout == "keypoints" else self.head(enhanced.grid)
+        if readout == "grid":
+            return heatmaps
+        own = self.keypoint_head(enhanced.keypoints)
+        return own if heatmaps is None else heatmaps + own
 
     def _mix(
         self, tokens: Tensor, views: Views | None, generator, with_weights: bool
@@ -187,7 +211,7 @@ class CMPose(nn.Module):
         heatmaps, *rest = self.head(torch.cat([clean, *corrupted.values()])).chunk(1 + len(corrupted))
         return heatmaps, dict(zip(corrupted, rest, strict=True))
 
-    def _select(self, mixed: Tensor, per_keypoint: Tensor, truth: Tensor | None, generator) -> Selection:
+    def _select(self, mixed: Tensor, per_keypoint: Tensor, truth: Tensor | None, keep_rate: float | None, generator) -> Selection:
         """Causal and non-causal tokens."""
 
         @torch.no_grad()
@@ -197,7 +221,7 @@ class CMPose(nn.Module):
 
         return selection.select(
             mixed.flatten(1, 2), per_keypoint, self.config.fte, mixed.shape[1],
-            heatmap_mass=mass, truth=truth, training=self.training, generator=generator,
+            heatmap_mass=mass, truth=truth, keep_rate=keep_rate, training=self.training, generator=generator,
         )  # fmt: skip
 
     def _merge(self, mixed: Tensor, chosen: Selection, generator) -> Merged:
@@ -210,7 +234,8 @@ class CMPose(nn.Module):
         self,
         heatmaps: Tensor,
         attention: Tensor,
-        per_keypoint: Tensor | None = None,
+        looked: Tensor | None = None,
+        enhanced: Enhanced | None = None,
         chosen: Selection | None = None,
         merged: Merged | None = None,
     ) -> dict[str, Tensor]:
@@ -226,7 +251,8 @@ class CMPose(nn.Module):
             clusters = torch.full_like(chosen.mask, -1, dtype=torch.long)
             clusters = clusters.scatter(1, chosen.rest, torch.where(merged.assignment >= 0, merged.assignment, -2))
             maps["importance"] = chosen.score.unflatten(1, grid)
-            maps["importance_per_keypoint"] = per_keypoint.unflatten(2, grid)
+            maps["importance_per_keypoint"] = looked.mean(1).unflatten(2, grid)
+            maps["keypoint_attention"] = torch.cat((looked[:, None], enhanced.attention), 1).unflatten(-1, grid)
             maps["causal"] = chosen.mask.unflatten(1, grid)
             maps["clusters"] = clusters.unflatten(1, grid)
         return maps

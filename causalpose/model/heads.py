@@ -69,3 +69,25 @@ class Head(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens `[B, N, C]` of one frame -> logits `[B, K, 4 rows, 4 columns]`."""
         return self.layers(tokens.transpose(1, 2).unflatten(2, self.grid))
+
+
+class KeypointHead(nn.Module):
+    """Each keypoint token to its own heatmap, by a norm and a linear layer that the keypoints share (TokenPose, ICCV 2021).
+
+    `silent`: starts at zero, so that beside another read-out it first changes nothing.
+    """
+
+    def __init__(self, config: ModelConfig, silent: bool):
+        super().__init__()
+        self.size = config.heatmap_size
+        self.norm = nn.LayerNorm(config.backbone.width)
+        self.out = nn.Linear(config.backbone.width, self.size[0] * self.size[1])
+        nn.init.zeros_(self.out.bias)
+        if silent:
+            nn.init.zeros_(self.out.weight)
+        else:
+            nn.init.trunc_normal_(self.out.weight, std=0.02)
+
+    def forward(self, keypoint_tokens: Tensor) -> Tensor:
+        """keypoint tokens `[B, K, C]` -> logits `[B, K, 4 rows, 4 columns]`."""
+        return self.out(self.norm(keypoint_tokens)).unflatten(2, self.size)

@@ -5,6 +5,7 @@ importance is the attention that learned keypoint tokens pay to the token, mean 
 the top share is causal. How the hard choice gets its gradient is ours too (`_gate`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,14 +34,14 @@ class TokenImportance(nn.Module):
         nn.init.trunc_normal_(self.keypoint_tokens, std=0.02)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens `[B, TN, C]` -> keypoint tokens `[B, K, C]` and importance per keypoint `[B, K, TN]`, each row of which sums to one."""
+        """tokens `[B, TN, C]` -> keypoint tokens `[B, K, C]` and attention float32 `[B, heads, K, TN]`, each row of which sums to one."""
         B, S, C = tokens.shape
         asked = self.query(self.norm_query(self.keypoint_tokens))
         q = asked.view(1, -1, self.heads, C // self.heads).transpose(1, 2)  # [1, heads, K, C/heads]
         k, v = self.key_value(self.norm_token(tokens)).view(B, S, 2, self.heads, C // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         weights = ((q * (C // self.heads) ** -0.5) @ k.transpose(-2, -1)).float().softmax(-1)  # [B, heads, K, TN]
         read = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(B, -1, C)
-        return self.keypoint_tokens + self.out(read), weights.mean(1)
+        return self.keypoint_tokens + self.out(read), weights
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def select(
     *,
     heatmap_mass: Callable[[], Tensor] | None = None,
     truth: Tensor | None = None,
+    keep_rate: float | None = None,
     training: bool = False,
     generator: torch.Generator | None = None,
 ) -> Selection:
@@ -79,6 +81,7 @@ def select(
     tokens        `[B, S, C]`; per_keypoint `[B, K, S]`: the importance per keypoint
     heatmap_mass  gives `[B, S]`, stage 1's heatmap mass in each token's cells (`heatmap` only)
     truth         `[B, T, N]`, share of each token's patch that shows the body (`oracle` only)
+    keep_rate     in place of `config.keep_rate` (annealing, effects); where every token is kept there is nothing to choose and no gate
 
     `attention` ranks by importance (TCIS), `bottom` by its opposite (a control that should hurt), `norm` by the token's length, `random`
     by chance, `heatmap` and `oracle` by what they are given; `all` keeps every token.
@@ -90,14 +93,28 @@ def select(
         every = torch.arange(S, device=tokens.device).expand(B, S)
         return Selection(every, every[:, :0], torch.ones_like(every, dtype=torch.bool), None, score, importance)
     groups = frames if config.ranking == "frame" else 1
-    mask, threshold = top_share(score.detach(), config.keep_rate, groups)
-    kept = groups * kept_tokens(config.keep_rate, S // groups)
+    rate = config.keep_rate if keep_rate is None else keep_rate
+    mask, threshold = top_share(score.detach(), rate, groups)
+    kept = groups * kept_tokens(rate, S // groups)
     # A stable sort of the mask puts the causal positions first and leaves each group in ascending order.
     order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
     causal, rest = order[:, :kept], order[:, kept:]
     # Only TCIS learns what to select: a gate on `bottom` would teach it to turn its meaning round.
-    gate = _gate(importance, mask, threshold, config.gate).gather(1, causal) if config.selector == "attention" else None
+    learns = config.selector == "attention" and kept < S
+    gate = _gate(importance, mask, threshold, config.gate).gather(1, causal) if learns else None
     return Selection(causal, rest, mask, gate, score, importance)
+
+
+def training_keep_rate(config: FTEConfig, progress: float) -> float:
+    """The keep rate of a training step; progress in [0, 1] is the share of the steps already taken.
+
+    With `keep_anneal` the rate falls from 1 to `keep_rate` along half a cosine over that share of the steps (PPT, ECCV 2022).
+    """
+    if config.train_selection == "all":
+        return 1.0
+    if progress >= config.keep_anneal:
+        return config.keep_rate
+    return config.keep_rate + (1 - config.keep_rate) * 0.5 * (1 + math.cos(math.pi * progress / config.keep_anneal))
 
 
 def kept_tokens(keep_rate: float, tokens: int) -> int:

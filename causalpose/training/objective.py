@@ -1,4 +1,5 @@
-"""The training objective: pose loss plus the auxiliary losses, `L = L_pose + λ_mask L_mask + λ_noise L_noise` (paper, stage 1).
+"""The training objective: pose loss plus the auxiliary losses, `L = L_pose + λ_mask L_mask + λ_noise L_noise` (paper, stage 1), or in
+stage 2 plus what importance is taught by (ours, `supervision`).
 
 It is a module of its own so that data parallel training wraps exactly what is differentiated.
 """
@@ -11,6 +12,8 @@ from causalpose.config import Config
 from causalpose.model import heatmaps
 from causalpose.model.baselines import ppt
 from causalpose.model.cmpose import CMPose, Output
+from causalpose.model.selection import training_keep_rate
+from causalpose.training import supervision
 
 # Entries of `Output.losses` that are watched, not minimised.
 WATCHED = ("target_variance",)
@@ -50,15 +53,28 @@ class Objective(nn.Module):
         if tokens is None or self.model.needs_frames:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
                 tokens, views = self.model.embed_views(clip.frames, generator, tokens, patches)
-        output = self.model.forward_tokens(tokens, views=views, generator=generator, truth=truth)
+        selecting = self.training and self.config.model.stage == 2
+        keep_rate = training_keep_rate(self.config.model.fte, progress) if selecting else None
+        output = self.model.forward_tokens(tokens, views=views, generator=generator, truth=truth, keep_rate=keep_rate)
         target = clip.target
         truth_maps, weights = heatmaps.encode(clip.keypoints[:, target], clip.visibility[:, target], self.config.model, train.sigma)
         parts = {"pose": heatmaps.loss(output.heatmaps.float(), truth_maps, weights, train.loss), **output.losses}
         for name, logits in output.branches.items():
             asked = (truth_maps, weights) if self.config.model.mcl.target == "pose" else clean_view(output.heatmaps, train.loss)
             parts[name] = self.model.branch_weights[name] * heatmaps.loss(logits, *asked, train.loss)
+        if selecting and self.config.model.fte.supervision != "none":
+            parts["supervision"] = self._supervise(output.importance, clip, tokens, generator)
         total = torch.stack([value.float() for name, value in parts.items() if name not in WATCHED]).sum()
         return total, {"loss": total.detach()} | {name: value.detach().float() for name, value in parts.items()}, output
+
+    def _supervise(self, importance: Tensor, clip: Clip, tokens: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The weighted loss on importance `[B, K, TN]` itself (`fte.supervision`)."""
+        fte = self.config.model.fte
+        if fte.supervision == "joints":
+            loss = supervision.joints_loss(importance, clip, self.config.model)
+        else:
+            loss = supervision.effects_loss(importance, supervision.measure_effects(self.model, tokens.detach(), generator))
+        return fte.supervision_weight * loss
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from causalpose.config import CLUSTERINGS, FTEConfig
-from causalpose.model.clustering import bipartite, cluster, dpc_knn, kmeans, merge, pairwise_distance
+from causalpose.model.clustering import bipartite, cluster, dpc_knn, kmeans, merge, partial_distances
 
 LINE = torch.tensor([[[0.0], [1.0], [3.0], [10.0], [12.0]]])  # five points on a line, C = 1
 TIES = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0]]) * 1e-6
@@ -12,8 +12,8 @@ TIES = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0]]) * 1e-6
 
 def test_distance_is_scaled_by_the_root_of_the_width():
     """(3, 4) and (0, 0): 5 / sqrt 2."""
-    distance = pairwise_distance(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))
-    torch.testing.assert_close(distance[0], torch.tensor([[0, 5 / 2**0.5], [5 / 2**0.5, 0]]))
+    own, partial = partial_distances(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))
+    torch.testing.assert_close((own[..., None] + partial)[0].sqrt(), torch.tensor([[0, 5 / 2**0.5], [5 / 2**0.5, 0]]))
 
 
 def test_dpc_knn_by_hand():

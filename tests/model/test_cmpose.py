@@ -181,6 +181,7 @@ def test_maps(clustering):
         "importance_per_keypoint": (2, 15, 3, 8, 6),
         "causal": (2, 3, 8, 6),
         "clusters": (2, 3, 8, 6),
+        "keypoint_attention": (2, 3, 4, 15, 3, 8, 6),
     }
     assert maps["causal"].flatten(1).sum(1).tolist() == [43, 43]
     assert torch.equal(maps["clusters"] == -1, maps["causal"])

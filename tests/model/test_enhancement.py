@@ -29,14 +29,14 @@ def parts(clustering: str = "dpc-knn"):
 
 def test_starts_at_stage_one():
     mixed, keypoint_tokens, chosen, merged = parts()
-    assert torch.equal(Enhancement(SMALL)(mixed, keypoint_tokens, chosen, merged), mixed[:, 1])
+    assert torch.equal(Enhancement(SMALL)(mixed, keypoint_tokens, chosen, merged).grid, mixed[:, 1])
 
 
 @pytest.mark.parametrize("clustering", ["dpc-knn", "keep", "drop"])
 def test_each_place_takes_its_own_or_its_clusters_token(clustering):
     """The residual of a causal place is its token; of a non-causal place its cluster's token; of a dropped place nothing."""
     mixed, keypoint_tokens, chosen, merged = parts(clustering)
-    residual = transparent()(mixed, keypoint_tokens, chosen, merged) - mixed[:, 1]
+    residual = transparent()(mixed, keypoint_tokens, chosen, merged).grid - mixed[:, 1]
     for b in range(2):
         expected = torch.zeros(144, 32)
         expected[chosen.causal[b]] = mixed[b].flatten(0, 1)[chosen.causal[b]]
@@ -58,7 +58,10 @@ def test_merged_tokens_count_by_size():
     one = Merged(rest[:, :1], torch.zeros(1, 84, dtype=torch.long), torch.full((1, 1), 84.0))
     every = Merged(rest, torch.arange(84)[None], torch.ones(1, 84))
     torch.testing.assert_close(
-        enhancement(mixed, keypoint_tokens, chosen, one), enhancement(mixed, keypoint_tokens, chosen, every), atol=1e-4, rtol=1e-4
+        enhancement(mixed, keypoint_tokens, chosen, one).grid,
+        enhancement(mixed, keypoint_tokens, chosen, every).grid,
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
@@ -69,6 +72,6 @@ def test_gradient_reaches_the_gate():
     enhancement = Enhancement(SMALL)
     torch.nn.init.normal_(enhancement.out.weight)
     merged = Merged(mixed[:, 0, :0], torch.full((2, 101), -1), torch.ones(2, 0))  # none: the gate is the only way
-    enhancement(mixed, keypoint_tokens, chosen, merged).square().sum().backward()
+    enhancement(mixed, keypoint_tokens, chosen, merged).grid.square().sum().backward()
     reached = per_keypoint.grad.abs().sum(1) > 0
     assert torch.equal(reached, chosen.mask)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from causalpose.config import SELECTORS, FTEConfig, override, preset
 from causalpose.errors import CausalPoseError
-from causalpose.model.selection import TokenImportance, heatmap_mass, select, top_share
+from causalpose.model.selection import TokenImportance, heatmap_mass, select, top_share, training_keep_rate
 
 SMALL = override(preset("tiny").model, {"backbone.width": 32})
 FTE = SMALL.fte
@@ -37,6 +37,23 @@ def test_exact_counts(rate, ranking, selector):
         assert (chosen.mask.view(2, 3, 48).sum(2) == expected // 3).all()
 
 
+def test_the_keep_rate_can_be_given():
+    """What annealing does: another rate than the configuration's; with every token kept there is nothing to choose, hence no gate."""
+    assert choose(FTE, keep_rate=0.5).causal.shape == (2, 72)
+    everything = choose(FTE, keep_rate=1.0)
+    assert everything.mask.all() and everything.rest.shape == (2, 0) and everything.gate is None
+    assert choose(FTE, keep_rate=0.99).gate is not None
+
+
+def test_annealing_by_hand():
+    """From 1 to .3 over half the training: half-way there .3 + .7 · .5 = .65; a quarter of the way .3 + .7 · (1 + cos 45°) / 2 = .8975."""
+    config = FTEConfig(keep_rate=0.3, keep_anneal=0.5)
+    rates = [training_keep_rate(config, progress) for progress in (0, 0.125, 0.25, 0.5, 0.9)]
+    assert rates == pytest.approx([1, 0.8975, 0.65, 0.3, 0.3], abs=1e-4)
+    assert training_keep_rate(FTEConfig(), 0.0) == 0.3
+    assert training_keep_rate(FTEConfig(train_selection="all"), 1.0) == 1.0
+
+
 def test_top_share_by_hand():
     """Scores .4 .1 .3 .2, half kept: .4 and .3, threshold (.3 + .2) / 2 = .25. By frame, (.4 .1) and (.3 .2): the same, thresholds .25."""
     score = torch.tensor([[0.4, 0.1, 0.3, 0.2]])
@@ -50,9 +67,9 @@ def test_top_share_by_hand():
 
 def test_importance_is_a_distribution():
     tcis = TokenImportance(SMALL)
-    keypoint_tokens, importance = tcis(torch.randn(2, 144, 32))
-    assert keypoint_tokens.shape == (2, 15, 32) and importance.shape == (2, 15, 144)
-    torch.testing.assert_close(importance.sum(-1), torch.ones(2, 15))
+    keypoint_tokens, attention = tcis(torch.randn(2, 144, 32))
+    assert keypoint_tokens.shape == (2, 15, 32) and attention.shape == (2, 4, 15, 144)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 4, 15))
 
 
 def test_straight_through_is_hard_forward_and_soft_backward():
@@ -90,7 +107,7 @@ def test_selection_learns_the_planted_tokens(gate):
     found = []
     for _ in range(50):
         tokens, planted = batch()
-        chosen = select(tokens, tcis(tokens)[1], config, 1, training=True)
+        chosen = select(tokens, tcis(tokens)[1].mean(1), config, 1, training=True)
         payload = planted.gather(1, chosen.causal)
         found.append(payload.mean().item())
         loss = -(chosen.gate * (2 * payload - 1)).mean()
