@@ -48,8 +48,8 @@ class Enhancement(nn.Module):
             # No bias: where nothing is restored (a dropped token's place) the residual is exactly zero.
             self.out = nn.Linear(width, width, bias=False)
             nn.init.zeros_(self.out.weight)
-        else:
-            self.empty_token = nn.Parameter(torch.zeros(width))
+        # What a place without a token holds. Without it nothing is empty, and a strict grid has no place for it.
+        self.empty_token = nn.Parameter(torch.zeros(width)) if not f.residual and f.clustering == "drop" else None
 
     def forward(self, mixed: Tensor, keypoint_tokens: Tensor, selection: Selection, merged: Merged, with_weights: bool = False) -> Enhanced:
         """Refine and restore.
@@ -79,11 +79,12 @@ class Enhancement(nn.Module):
 
     def _restore(self, x: Tensor, stage_1: Tensor, gate: Tensor | None, source: Tensor) -> Tensor:
         """Refined tokens `[B, K+k+M, C]` to the places whose source `[B, N]` they are; stage 1's tokens there are `[B, N, C]`."""
-        x = self.norm(x) if self.residual else x - self.empty_token
+        empty = 0 if self.empty_token is None else self.empty_token.to(x.dtype)
+        x = self.norm(x) if self.residual else x - empty
         if gate is not None:
-            x = x * gate[..., None].to(x.dtype)
+            x = x * gate[..., None].to(x.dtype)  # towards the empty token: the alternative to a place's own
         restored = x.gather(1, source.clamp_min(0)[..., None].expand(-1, -1, x.shape[-1])) * (source >= 0)[..., None]
-        return stage_1 + self.out(restored) if self.residual else restored + self.empty_token
+        return stage_1 + self.out(restored) if self.residual else restored + empty
 
     @staticmethod
     def _source(selection: Selection, merged: Merged, K: int, B: int, S: int) -> Tensor:

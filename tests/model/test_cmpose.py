@@ -1,12 +1,17 @@
 """The whole model."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
-from causalpose.config import CLUSTERINGS, SELECTORS, ModelConfig, override, preset
+from causalpose.config import CLUSTERINGS, READOUTS, SELECTORS, ModelConfig, differing_keys, override, preset
 from causalpose.errors import CausalPoseError
 from causalpose.model import heatmaps
 from causalpose.model.cmpose import CMPose
+from causalpose.scenes.world import World
+from causalpose.training.objective import Objective
+from causalpose.training.truth import body_share
 
 SMALL = override(preset("tiny").model, {"backbone.width": 32, "backbone.depth": 2, "head.channels": 16})
 
@@ -56,10 +61,52 @@ def test_stage_one_starts_exactly_as_the_single_frame_model():
 
 @pytest.mark.parametrize("clustering", CLUSTERINGS)
 def test_stage_two_starts_exactly_as_stage_one(clustering):
-    first, second = build(1).eval(), build(2, shaken=False, fte__clustering=clustering).eval()
+    first, second = build(1).eval(), build(2, shaken=False, fte__clustering=clustering, fte__residual=True).eval()
     inherit(second, first)
     clip = frames()
     assert torch.equal(first(clip).heatmaps, second(clip).heatmaps)
+
+
+@pytest.mark.parametrize("changes", [{"fte__clustering": "keep"}, {"fte__selector": "all"}])
+def test_strict_stage_two_starts_as_stage_one_where_nothing_is_merged(changes):
+    first, second = build(1).eval(), build(2, shaken=False, fte__residual=False, **changes).eval()
+    inherit(second, first)
+    clip = frames()
+    torch.testing.assert_close(second(clip).heatmaps, first(clip).heatmaps, atol=1e-5, rtol=1e-4)
+
+
+ARMS = {
+    "supervision": ("none", "joints", "effects"),
+    "train_selection": ("hard", "all"),
+    "keep_anneal": (0.0, 0.5),
+    "readout": ("grid", "keypoints", "both"),
+    "residual": (True, False),
+    "merge_weight": ("importance", "plain"),
+    "ranking": ("joint", "frame"),
+    "gate": ("straight-through", "soft"),
+    "selector": SELECTORS,
+    "clustering": CLUSTERINGS,
+}
+
+
+@pytest.mark.parametrize("key", ARMS)
+def test_every_arm_differs_in_its_factor_alone(key):
+    """The configurations differ in one key, and the gradients of a training step differ for every pair of its values: no arm is a name
+    only. Same weights by name, same clip, same draws."""
+    base = preset("tiny", ["model.stage=2", "model.backbone.width=32", "model.backbone.depth=1", "model.head.channels=16"])
+    clip = World(seed=3).render(range(4))
+    start, seen = build(2, backbone__depth=1, fte__readout="both", fte__residual=True, fte__clustering="drop").state_dict(), []
+    for value in ARMS[key]:
+        config = override(base, {f"model.fte.{key}": value})
+        assert set(differing_keys(base, config)) <= {f"model.fte.{key}"}
+        model = CMPose(config.model)
+        model.load_state_dict({name: start[name] for name in model.state_dict() if name in start}, strict=False)
+        objective = Objective(model, config).train()
+        draws = torch.Generator().manual_seed(0)
+        objective(clip, truth=body_share(clip, config.model), generator=draws, progress=0.2)[0].backward()
+        reached = model.importance.query.weight.grad
+        seen.append(torch.cat([model.encoder.blocks[0].mlp[0].weight.grad.flatten(), reached.flatten()]))
+    assert all(not torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in combinations(seen, 2))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
@@ -197,6 +244,29 @@ def test_maps(clustering):
     assert (maps["importance"].masked_fill(maps["causal"], 0).flatten(1).amax(1) <= least_kept).all()
 
 
+def test_keypoint_attention_is_importance_head_by_head():
+    """The first layer's mean over heads is the importance; in the blocks the keypoint tokens look at one another too."""
+    maps = build(2).eval()(frames(), return_maps=True).maps
+    attention = maps["keypoint_attention"]
+    torch.testing.assert_close(attention[:, 0].mean(1), maps["importance_per_keypoint"])
+    sums = attention.flatten(4).sum(-1)
+    torch.testing.assert_close(sums[:, 0], torch.ones_like(sums[:, 0]))
+    assert (sums[:, 1:] < 1).all() and (sums[:, 1:] > 0).all()
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_readouts(readout):
+    """`both` starts as the grid alone, its keypoint read-out being zero; `keypoints` does not use the head at all."""
+    grid, model = build(2, fte__readout="grid").eval(), build(2, shaken=False, fte__readout=readout).eval()
+    inherit(model, grid)
+    clip = frames()
+    assert torch.equal(model(clip).heatmaps, grid(clip).heatmaps) is (readout != "keypoints")
+    model(clip).heatmaps.square().mean().backward()
+    assert (model.head.layers.out.weight.grad is None) is (readout == "keypoints")
+    if readout != "grid":
+        assert model.keypoint_head.out.weight.grad.abs().max() > 0
+
+
 def test_maps_of_the_lower_stages():
     assert set(build(0)(frames(), return_maps=True).maps) == {"heatmaps"}
     assert set(build(1)(frames(), return_maps=True).maps) == {"heatmaps", "encoder_attention"}
@@ -205,7 +275,7 @@ def test_maps_of_the_lower_stages():
 @pytest.mark.parametrize(("stage", "clustering"), [(0, "dpc-knn"), (1, "dpc-knn"), *((2, c) for c in CLUSTERINGS)])
 def test_bfloat16_trains(stage, clustering):
     """Under autocast every stage and clustering runs and its gradients are finite."""
-    model = build(stage, fte__clustering=clustering).train()
+    model = build(stage, fte__clustering=clustering, fte__readout="both").train()
     with torch.autocast("cpu", torch.bfloat16):
         output = model(frames())
     (output.heatmaps.float().square().mean() + sum(v for k, v in output.losses.items() if k != "target_variance")).backward()
@@ -230,7 +300,8 @@ def test_wrong_size(stage):
 
 def test_single_frame_clips():
     """T = 1 is a legal, if pointless, temporal model."""
-    assert build(2, frames=1)(frames(T=1)).heatmaps.shape == (2, 15, 32, 24)
+    maps = build(2, frames=1)(frames(T=1), return_maps=True).maps
+    assert maps["heatmaps"].shape == (2, 15, 32, 24) and maps["keypoint_attention"].shape == (2, 3, 4, 15, 1, 8, 6)
 
 
 def test_a_few_steps_learn():
