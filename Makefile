@@ -4,7 +4,9 @@
 PYTHON ?= python3
 SCALE ?= smoke
 STUDY ?=
-SEED ?=
+SEEDS ?=
+ARMS ?=
+JOBS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -40,7 +42,7 @@ help: ## show this list
 	@echo
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "Variables: PYTHON=$(PYTHON)  SCALE=smoke|book  STUDY=one notebook's name  SEED=a number"
+	@echo "Variables: PYTHON=$(PYTHON)  SCALE=smoke|book  STUDY=one study's name  SEEDS=0,1,2  JOBS=2"
 
 install: $(INSTALLED) ## make .venv and install the project with its pinned packages (every other target does it by itself)
 
@@ -76,8 +78,8 @@ format: $(INSTALLED) ## put the code into the project's style
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-ablations: $(INSTALLED) ## run the ablation notebooks at SCALE=smoke or book (STUDY=name runs one)
-	@$(PY) tools/run_notebooks.py --scale "$(SCALE)" $(if $(STUDY),--study "$(STUDY)") $(if $(SEED),--seed "$(SEED)")
+ablations: $(INSTALLED) ## run the ablation grid at SCALE=smoke or book (STUDY=name runs one, SEEDS=0,1,2 and JOBS=2 as you like)
+	@$(PY) -m causalpose ablate --scale "$(SCALE)" $(if $(STUDY),--study "$(STUDY)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(ARMS),--arms "$(ARMS)")
 
 weights: $(INSTALLED) ## train the shipped weights again (hours on two cores; continues after an interruption)
 	@$(PY) -m causalpose.weights.make

@@ -13,6 +13,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from causalpose.conditions import CONDITION_CODES as CONDITION_CODES
+from causalpose.conditions import CONDITIONS as CONDITIONS
 from causalpose.errors import CausalPoseError
 
 
@@ -86,12 +88,6 @@ class Clip:
             visibility=self.visibility.index_select(-2, positions),
             parts=None if self.parts is None else self.parts.index_select(-3, positions),
         )
-
-
-# The conditions under which every result is reported; a clip carries the position of its own in `CONDITION_CODES`.
-CONDITIONS: tuple[str, ...] = ("clean", "occluded", "defocus", "motion_blur", "low_light")
-# And those that a study may add: things in front at the target frame alone, which only the other frames can see through.
-CONDITION_CODES: tuple[str, ...] = (*CONDITIONS, "occluded_target")
 
 
 def stack(clips: Sequence[Clip]) -> Clip:

@@ -376,6 +376,7 @@ class TrainConfig:
     sigma          width of the target Gaussian in heatmap cells
     layer_decay    learning-rate factor per backbone layer below the top (ViTPose: 0.75); 1 trains all layers alike
     freeze         the backbone is not trained
+    freeze_encoder stage 2: the encoder that stage 1 trained is kept too, so the cell trains what stage 2 adds, and the head
     ema            decay of the exponential moving average whose weights are saved; 0 turns it off
     checkpoint_every  steps between resumable checkpoints
     deterministic  only kernels that give the same bits every time (on a GPU some are slower); an operation without one is an error
@@ -390,6 +391,7 @@ class TrainConfig:
     warmup: int = 20
     layer_decay: float = 1.0
     freeze: bool = False
+    freeze_encoder: bool = False
     grad_clip: float = 1.0
     ema: float = 0.0
     loss: str = "ce"
@@ -408,6 +410,10 @@ class TrainConfig:
             _positive("train", name, getattr(self, name))
         for name in ("weight_decay", "warmup", "grad_clip", "peak_tflops"):
             _positive("train", name, getattr(self, name), zero=True)
+        _require(
+            self.freeze or not self.freeze_encoder,
+            "train.freeze_encoder keeps what lies above the backbone, so train.freeze must be set too",
+        )
         _one_of("train", "loss", self.loss, ("ce", "mse"))
         _one_of("train", "precision", self.precision, ("no", "bf16"))
         _share("train", "layer_decay", self.layer_decay, zero=False)

@@ -1,12 +1,13 @@
 """Run a model over a source and measure it, condition by condition."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from causalpose.clip import CONDITION_CODES
+from causalpose.clip import CONDITION_CODES, Clip
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import poses
 from causalpose.evaluation.pck import THRESHOLDS, pck
@@ -27,14 +28,21 @@ def predict_source(
     kind: str = "ce",
     device: torch.device | str = "cpu",
     progress: bool = False,
+    tokens: torch.Tensor | None = None,
+    mixed: bool = False,
 ) -> Predictions:
     """Poses of every clip of a source at its target frame.
 
     `source` has `len` and `batch(indices) -> Clip`; `kind` is the loss the model was trained with (`TrainConfig.loss`). The model is left
     in the mode it came in. The `oracle` selector gets its truth from the clips' part masks.
+
+    tokens   `[n, T, N, C]` of every clip, where they are known already (a frozen backbone's); not with the flip test
+    mixed    these tokens have been through the encoder too
     """
     if batch < 1:
         raise CausalPoseError(f"evaluation batch = {batch} must be at least 1")
+    if tokens is not None and flip_test:
+        raise CausalPoseError("the flip test needs the frames of the mirrored clip; tokens alone do not give it")
     config = model.config
     oracle = config.stage == 2 and config.fte.selector == "oracle"
     was_training = model.training
@@ -42,13 +50,15 @@ def predict_source(
     parts = []
     try:
         for start in tqdm(range(0, len(source), batch), desc="evaluate", unit="batch", disable=not progress, leave=False):
-            clip = source.batch(torch.arange(start, min(start + batch, len(source)))).to(device)
+            numbers = torch.arange(start, min(start + batch, len(source)))
+            clip = source.batch(numbers).to(device)
             if clip.keypoints.shape[-2] != len(keypoint_set(config.keypoints)):
                 raise CausalPoseError(
                     f"the source's clips hold {clip.keypoints.shape[-2]} keypoints, but the model predicts {config.keypoints}"
                 )
             truth = body_share(clip, config) if oracle else None
-            maps = poses.to_maps(model(clip.frames, truth=truth).heatmaps, kind)
+            known = None if tokens is None else tokens[numbers].to(device)
+            maps = poses.to_maps(_heatmaps(model, clip, truth, known, mixed), kind)
             if flip_test:
                 flipped = model(clip.frames.flip(-1), truth=poses.flip_truth(truth, config)).heatmaps
                 maps = (maps + poses.unflip(poses.to_maps(flipped, kind), config)) / 2
@@ -57,6 +67,13 @@ def predict_source(
     finally:
         model.train(was_training)
     return Predictions.concatenate(parts)
+
+
+def _heatmaps(model: CMPose, clip: Clip, truth: torch.Tensor | None, tokens: torch.Tensor | None, mixed: bool) -> torch.Tensor:
+    if tokens is None:
+        return model(clip.frames, truth=truth).heatmaps
+    with model.encoder.passing() if mixed else nullcontext():
+        return model.forward_tokens(tokens, truth=truth).heatmaps
 
 
 def measure(predictions: Predictions, keypoints: str, thresholds: Sequence[float] = THRESHOLDS, **labels: object) -> pd.DataFrame:

@@ -19,6 +19,7 @@ class Arm:
     trained   False: the weights that the other arms start from, tested as they are
     against   the arm that it differs from in one factor, and that it is compared with; None: the study's own reference
     main      belongs to the short form of the study
+    settings  how many settings its factor consists of (two for an arm that turns two things on together)
     """
 
     name: str
@@ -26,6 +27,7 @@ class Arm:
     trained: bool = True
     against: str | None = None
     main: bool = True
+    settings: int = 1
 
     def config(self, baseline: Config) -> Config:
         """The arm's configuration."""
@@ -72,7 +74,7 @@ AUXILIARY_TASKS = Study(
         Arm("none"),
         Arm("mask", {"model.mcl.mask": True}),
         Arm("noise", {"model.mcl.noise": True}),
-        Arm("both", {"model.mcl.mask": True, "model.mcl.noise": True}),
+        Arm("both", {"model.mcl.mask": True, "model.mcl.noise": True}, settings=2),
         Arm("single-frame", {"model.stage": 0}, trained=False),
     ),
     against="none",
@@ -89,20 +91,31 @@ def _shares(selector: str, against: str) -> tuple[Arm, ...]:
     )
 
 
+# Stage 2 as the studies of its parts need it: the head sees nothing but what went through selection and merging. With the residual path
+# of the shipped model a pose can pass them by, and every selector would look alike.
+_BOTTLENECK = {"model.fte.residual": False}
+
 # Baseline: TCIS (attention, keep rate 0.3, joint ranking), the rest merged by DPC-kNN. The other ways to rank tokens are *ours*.
 TCIS = Study(
     name="tcis",
     stage=2,
-    baseline={},
+    baseline=_BOTTLENECK,
     arms=(
         Arm("attention"),
+        Arm("supervised", {"model.fte.supervision": "joints"}),
         Arm("all", {"model.fte.selector": "all"}),
         Arm("random", {"model.fte.selector": "random"}),
         Arm("norm", {"model.fte.selector": "norm"}),
         Arm("heatmap", {"model.fte.selector": "heatmap"}),
         Arm("oracle", {"model.fte.selector": "oracle"}),
         Arm("bottom", {"model.fte.selector": "bottom"}),
+        Arm("trained-with-all", {"model.fte.train_selection": "all"}, main=False),
+        Arm("annealed", {"model.fte.keep_anneal": 0.5}, main=False),
+        Arm("soft-gate", {"model.fte.gate": "soft"}, main=False),
         Arm("per-frame", {"model.fte.ranking": "frame"}, main=False),
+        Arm("keypoint-readout", {"model.fte.readout": "keypoints"}, main=False),
+        Arm("both-readouts", {"model.fte.readout": "both"}, main=False),
+        Arm("residual", {"model.fte.residual": True}, main=False),
         *_shares("attention", "attention"),
         *_shares("random", "random"),
     ),
@@ -114,7 +127,7 @@ TCIS = Study(
 CLUSTERING = Study(
     name="clustering",
     stage=2,
-    baseline={},
+    baseline=_BOTTLENECK,
     arms=(
         Arm("dpc-knn-16"),
         Arm("keep", {"model.fte.clustering": "keep"}),
@@ -124,6 +137,7 @@ CLUSTERING = Study(
         Arm("dpc-knn-48", {"model.fte.clusters": 48}, main=False),
         Arm("kmeans-16", {"model.fte.clustering": "kmeans"}),
         Arm("tome-16", {"model.fte.clustering": "tome"}),
+        Arm("plain-weights", {"model.fte.merge_weight": "plain"}),
     ),
     against="dpc-knn-16",
     smoke=("dpc-knn-16", "drop"),

@@ -4,7 +4,7 @@ The score of a clip is the percentage of its counted joints that are right. Its 
 PCK of a results table, which weighs joints equally; differences and their intervals are always taken on clip scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,8 @@ def compare(
     """Every variant minus `against`, by data set, condition and metric, in percentage points.
 
     Columns: study, dataset, condition, metric, variant, against, mean, low, high (95 %), effect (paired Cohen d), p, p_holm (Holm over the
-    variants of one condition), seeds, clips, distinguishable. A variant that was not trained has one seed and is set against every seed.
+    variants of one condition), detectable (the smallest true difference that such data could have shown), seeds, clips, distinguishable.
+    A variant that was not trained has one seed and is set against every seed.
     """
     rows = []
     for (study, dataset), part in clips.groupby(["study", "dataset"], sort=False):
@@ -65,10 +66,30 @@ def compare(
                 scores |= {name: _aligned(base, clip_scores(part, name, condition, metric), name, against) for name in names}
                 labels = {"study": study, "dataset": dataset, "condition": condition, "metric": metric}
                 found = statistics.arms(scores, against, resamples=resamples)
-                rows += [labels | row for row in found.drop(columns=["detectable", "text"]).to_dict("records")]
+                rows += [labels | row for row in found.drop(columns=["text"]).to_dict("records")]
     if not rows:
         raise CausalPoseError(f"nothing to compare with {against!r}")
     return pd.DataFrame(rows)
+
+
+def compare_pairs(
+    clips: pd.DataFrame, against: Mapping[str, str], *, metrics: Sequence[str] = ("PCK@0.2",), resamples: int = statistics.RESAMPLES
+) -> pd.DataFrame | None:
+    """`compare` where variants have different references (`against`: variant -> reference), with Holm over all of a metric's comparisons.
+
+    Variants without rows, or whose reference has none, are left out; None where nothing is left.
+    """
+    present = set(clips["variant"])
+    pairs = {name: other for name, other in against.items() if name != other and {name, other} <= present}
+    if not pairs:
+        return None
+    parts = []
+    for reference in dict.fromkeys(pairs.values()):
+        names = [name for name, other in pairs.items() if other == reference]
+        parts.append(compare(clips, reference, variants=names, metrics=metrics, resamples=resamples))
+    joined = pd.concat(parts, ignore_index=True)
+    joined["p_holm"] = joined.groupby(["study", "metric"], sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy()))
+    return joined
 
 
 def intervals(clips: pd.DataFrame, *, metrics: Sequence[str] = ("PCK@0.2",), resamples: int = statistics.RESAMPLES) -> pd.DataFrame:

@@ -12,8 +12,10 @@ from causalpose.config import Config
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import evaluate, pck, tables
 from causalpose.evaluation.predictions import Predictions
+from causalpose.experiments.protocol import Protocol
 from causalpose.model.cmpose import CMPose
 from causalpose.scenes.dataset import SceneSource
+from causalpose.training import tokens
 from causalpose.training.sources import SCENES, training_source
 
 # Per clip: how many joints are counted, how many of them are visible, and how many of each are right at each threshold. Counts are
@@ -33,30 +35,24 @@ class TestSet:
     condition: str | None = None
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How a cell is tested: splits, and for scenes conditions, clips per condition and severity."""
+def test_sets(protocol: Protocol, config: Config, progress: bool = False) -> list[TestSet]:
+    """The test sets of a configuration's data. Scenes are the same under every condition, so clips pair across conditions too."""
+    out = []
+    for split in protocol.splits:
+        if config.data.source != SCENES:
+            source = training_source(config, split=split)
+            out.append(TestSet(f"{source.describe()['root']}/{split}", source))
+            continue
+        for level in protocol.levels or (config.data.level,):
+            data = replace(config.data, split=split, clips=protocol.clips, level=level)
+            suffix = "" if level == "default" else f"-{level}"
+            for condition in protocol.conditions:
+                source = SceneSource(config.model, data, condition, protocol.severity, progress=progress)
+                out.append(TestSet(f"scenes{suffix}/{split}", source))
+    return out
 
-    splits: tuple[str, ...]
-    conditions: tuple[str, ...] = ()
-    clips: int = 0
-    severity: int = 3
-    flip_test: bool = False
 
-    def sets(self, config: Config, progress: bool = False) -> list[TestSet]:
-        """The test sets of a configuration's data. Scenes are the same under every condition, so clips pair across conditions too."""
-        out = []
-        for split in self.splits:
-            if config.data.source != SCENES:
-                source = training_source(config, split=split)
-                out.append(TestSet(f"{source.describe()['root']}/{split}", source))
-                continue
-            data = replace(config.data, split=split, clips=self.clips)
-            level = "" if data.level == "default" else f"-{data.level}"
-            for condition in self.conditions:
-                source = SceneSource(config.model, data, condition, self.severity, progress=progress)
-                out.append(TestSet(f"scenes{level}/{split}", source))
-        return out
+test_sets.__test__ = False  # nor is this one
 
 
 @dataclass(frozen=True)
@@ -95,12 +91,20 @@ def measure(
 def measure_model(
     model: CMPose, config: Config, sets: Sequence[TestSet], *, flip_test: bool, progress: bool = False, batch: int = 64, **labels
 ) -> Measured:
-    """Run a model over test sets, on the GPU where there is one."""
+    """Run a model over test sets, on the GPU where there is one.
+
+    Frozen parts give the same tokens in every cell, so on scenes these are computed once and kept (in half precision, as in training).
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mixed = config.train.freeze_encoder
 
     def predict(source) -> Predictions:
-        kind = config.train.loss
-        return evaluate.predict_source(model, source, batch, flip_test=flip_test, kind=kind, device=device, progress=progress)
+        known = None
+        if config.train.freeze and config.model.stage and not flip_test and getattr(source, "world", None) is not None:
+            known = tokens.embed_all(model.to(device), source, device, progress=progress, mixed=mixed)
+        return evaluate.predict_source(
+            model, source, batch, flip_test=flip_test, kind=config.train.loss, device=device, progress=progress, tokens=known, mixed=mixed
+        )
 
     return measure(predict, config.model.keypoints, sets, **labels)
 

@@ -56,8 +56,9 @@ def closure(modules: Iterable[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+@lru_cache
 def code_hash(*modules: str) -> str:
-    """Twelve hexadecimal digits that name the source of `closure(modules)`."""
+    """Twelve hexadecimal digits that name the source of `closure(modules)`. Read once a process: what was imported is what runs."""
     digest = hashlib.sha256()
     for name, path in closure(modules).items():
         digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")

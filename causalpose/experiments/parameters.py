@@ -19,7 +19,8 @@ import torch
 from causalpose.config import Config, override, preset
 from causalpose.data import posetrack
 from causalpose.errors import CausalPoseError
-from causalpose.experiments.arms import AUXILIARY_TASKS, Arm
+from causalpose.experiments import grid
+from causalpose.experiments.protocol import Protocol
 from causalpose.experiments.scale import Scale, scale
 from causalpose.model.cmpose import CMPose
 from causalpose.training import checkpoint
@@ -42,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What every template takes. `None` leaves a value to the scale.
+    """What every training template takes. `None` leaves a value to the scale.
 
     scale        smoke, book or paper (`experiments.scale`)
     preset       model size
@@ -51,7 +52,9 @@ class Parameters:
     steps, batch, clips, test_clips   sizes of training and test (clips: scenes only)
     severity     of the test conditions, 1 to 5 (scenes only)
     overrides    further `section.key=value` settings, separated by blanks
+    tested       test the model here, beside what it started from; the grid does that in a cell of its own
     out          folder of the runs; results: folder that the tidy record goes to (as results/STUDY/SCALE)
+    cell         what the grid calls this cell; it stops when code or weights have changed meanwhile
     """
 
     scale: str = "smoke"
@@ -65,11 +68,15 @@ class Parameters:
     test_clips: int | None = None
     severity: int = 3
     overrides: tuple[str, ...] = ()
+    tested: bool = True
     out: str = "runs/ablations"
     results: str = "runs/ablations/results"
+    cell: str | None = None
 
     study: typing.ClassVar[str] = ""
     stage: typing.ClassVar[int] = 1
+    # parameters that are settings of the configuration by another name
+    keys: typing.ClassVar[dict[str, str]] = {}
 
     @property
     def sizes(self) -> Scale:
@@ -87,9 +94,9 @@ class Parameters:
         return self.test_clips or self.sizes.test_clips
 
     @property
-    def run_folder(self) -> Path:
-        """Where this notebook's runs lie."""
-        return Path(self.out) / self.study / self.scale
+    def root(self) -> Path:
+        """Where the cells lie."""
+        return Path(self.out) / self.scale
 
     @property
     def record_folder(self) -> Path:
@@ -98,12 +105,13 @@ class Parameters:
 
     def changes(self) -> dict:
         """The template's own parameters as dotted configuration keys."""
-        return {}
+        return {key: value for name, key in self.keys.items() if (value := getattr(self, name)) is not None}
 
     def config(self) -> Config:
         """The configuration, before it is known which weights there are."""
         sized = {"train.steps": self.steps, "train.batch": self.batch, "data.clips": self.clips}
-        values = {"model.stage": self.stage, "data.source": self.data, **self.sizes.training, **self.changes()}
+        stages = self.sizes.stages.get(self.stage, {})
+        values = {"model.stage": self.stage, "data.source": self.data, **self.sizes.training, **stages, **self.changes()}
         values |= {key: value for key, value in sized.items() if value is not None}
         return override(override(preset(self.preset or self.sizes.preset), values), self.overrides)
 
@@ -112,17 +120,15 @@ class Parameters:
         config = self.config()
         init, reason = starting_weights(self.init, config)
         if init is None and config.train.freeze:
-            return Plan(override(config, {"train.freeze": False}), None, f"{reason}; so the backbone is trained as well")
+            return Plan(
+                override(config, {"train.freeze": False, "train.freeze_encoder": False}), None, f"{reason}; so nothing is kept frozen"
+            )
         return Plan(config, init, reason)
 
     def verify(self) -> None:
         """Everything that can be wrong beyond a type: impossible values, a missing, damaged or unfit checkpoint, absent data."""
-        for name in ("steps", "batch", "clips", "test_clips"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise CausalPoseError(f"parameter {name} = {value} must be at least 1")
-        if not 1 <= self.severity <= 5:
-            raise CausalPoseError(f"parameter severity = {self.severity} must be 1 to 5")
+        _at_least_one(self, "steps", "batch", "clips", "test_clips")
+        _severity(self.severity)
         plan = self.plan()
         if plan.init is not None:
             with torch.random.fork_rng(devices=[]):
@@ -132,6 +138,21 @@ class Parameters:
                 posetrack.annotation_files(self.data, split)
         elif self.split not in ("val", "test"):
             raise CausalPoseError(f"parameter test_split = {self.split!r}: scenes are tested on `test` (or `val`)")
+
+
+def _keys(section: str, *names: str) -> dict[str, str]:
+    return {"seed": "train.seed"} | {name: f"{section}.{name}" for name in names}
+
+
+@dataclass(frozen=True)
+class BackboneParameters(Parameters):
+    """`train_backbone.ipynb`: the single-frame model that stage 1 starts from."""
+
+    seed: int = 0
+
+    study: typing.ClassVar[str] = "train_backbone"
+    stage: typing.ClassVar[int] = 0
+    keys: typing.ClassVar[dict[str, str]] = _keys("")
 
 
 @dataclass(frozen=True)
@@ -149,15 +170,15 @@ class Stage1Parameters(Parameters):
     weight_noise: float = 1.0
 
     study: typing.ClassVar[str] = "train_stage1"
-
-    def changes(self) -> dict:
-        names = ("mask", "mask_ratio", "mask_pattern", "weight_mask", "noise", "noise_std", "noise_share", "weight_noise")
-        return {"train.seed": self.seed} | {f"model.mcl.{name}": getattr(self, name) for name in names}
+    keys: typing.ClassVar[dict[str, str]] = _keys(
+        "model.mcl", "mask", "mask_ratio", "mask_pattern", "weight_mask", "noise", "noise_std", "noise_share", "weight_noise"
+    )
 
 
 @dataclass(frozen=True)
 class Stage2Parameters(Parameters):
-    """`train_stage2.ipynb`: Fine Token Enhancement. The meanings and units are those of `config.FTEConfig`."""
+    """`train_stage2.ipynb`: Fine Token Enhancement. The meanings and units are those of `config.FTEConfig`; `clusters` None
+    takes the preset's."""
 
     seed: int = 0
     selector: str = "attention"
@@ -165,52 +186,137 @@ class Stage2Parameters(Parameters):
     ranking: str = "joint"
     gate: str = "straight-through"
     clustering: str = "dpc-knn"
-    clusters: int = 16
+    clusters: int | None = None
     neighbours: int = 5
 
     study: typing.ClassVar[str] = "train_stage2"
     stage: typing.ClassVar[int] = 2
-
-    def changes(self) -> dict:
-        names = ("selector", "keep_rate", "ranking", "gate", "clustering", "clusters", "neighbours")
-        return {"train.seed": self.seed} | {f"model.fte.{name}": getattr(self, name) for name in names}
+    keys: typing.ClassVar[dict[str, str]] = _keys(
+        "model.fte", "selector", "keep_rate", "ranking", "gate", "clustering", "clusters", "neighbours"
+    )
 
 
 @dataclass(frozen=True)
-class AuxiliaryTasksParameters(Parameters):
-    """`auxiliary_tasks.ipynb`: stage 1 with neither, one or both of its auxiliary tasks; `seeds` None takes the scale's."""
+class EvaluateParameters:
+    """`evaluate.ipynb`: put a model to its test. Names and units are those of `Parameters`; `checkpoint`: a run folder, a checkpoint, or
+    the name of shipped weights."""
 
-    seeds: tuple[int, ...] | None = None
-    arms: tuple[str, ...] = tuple(arm.name for arm in AUXILIARY_TASKS.arms)
-    mask_ratio: float = 0.5
-    mask_pattern: str = "random"
-    noise_std: float = 0.8
-    noise_share: float = 0.25
-
-    study: typing.ClassVar[str] = AUXILIARY_TASKS.name
-
-    @property
-    def chosen_seeds(self) -> tuple[int, ...]:
-        """The training seeds, each once."""
-        return tuple(dict.fromkeys(self.sizes.seeds if self.seeds is None else self.seeds))
+    checkpoint: str = "tiny-stage1"
+    scale: str = "smoke"
+    data: str = SCENES
+    test_split: str | None = None
+    test_clips: int | None = None
+    severity: int = 3
+    out: str = "runs/ablations"
+    cell: str | None = None
 
     @property
-    def chosen_arms(self) -> tuple[Arm, ...]:
-        """The arms, each once, in the study's order."""
-        wanted = [AUXILIARY_TASKS.arm(name) for name in self.arms]
-        return tuple(arm for arm in AUXILIARY_TASKS.arms if arm in wanted)
+    def root(self) -> Path:
+        """Where the cells lie."""
+        return Path(self.out) / self.scale
 
-    def changes(self) -> dict:
-        names = ("mask_ratio", "mask_pattern", "noise_std", "noise_share")
-        return AUXILIARY_TASKS.baseline | {f"model.mcl.{name}": getattr(self, name) for name in names}
+    def protocol(self) -> Protocol:
+        """How the model is tested."""
+        asked = grid.Asked(scale=self.scale, data=self.data, test_split=self.test_split, test_clips=self.test_clips, severity=self.severity)
+        return asked.protocol()
 
     def verify(self) -> None:
-        if not self.chosen_seeds or not self.chosen_arms:
-            raise CausalPoseError("parameters seeds and arms must each name at least one")
-        super().verify()
+        """A missing or damaged checkpoint, absent data, impossible values."""
+        _at_least_one(self, "test_clips")
+        _severity(self.severity)
+        checkpoint.read(self.checkpoint)
+        for split in self.protocol().splits:
+            _split(self.data, split)
 
 
-Checked = typing.TypeVar("Checked", bound=Parameters)
+@dataclass(frozen=True)
+class StudyParameters:
+    """What every study template takes; names and units are those of `Parameters` and `grid.Asked`.
+
+    `None` leaves a value to the scale. `arms` None: all of the study (two at scale smoke); `main` True: those of its short form.
+    """
+
+    scale: str = "smoke"
+    preset: str | None = None
+    backbones: tuple[str, ...] | None = None
+    data: str = SCENES
+    test_split: str | None = None
+    steps: int | None = None
+    batch: int | None = None
+    clips: int | None = None
+    test_clips: int | None = None
+    severity: int = 3
+    seeds: tuple[int, ...] | None = None
+    arms: tuple[str, ...] | None = None
+    main: bool = False
+    overrides: tuple[str, ...] = ()
+    out: str = "runs/ablations"
+    results: str = "runs/ablations/results"
+    cell: str | None = None
+
+    study: typing.ClassVar[str] = ""
+
+    @property
+    def root(self) -> Path:
+        """Where the cells lie."""
+        return Path(self.out) / self.scale
+
+    @property
+    def record_folder(self) -> Path:
+        """Where this notebook's record goes."""
+        return Path(self.results) / self.study / self.scale
+
+    @property
+    def asked(self) -> grid.Asked:
+        """The same for the grid."""
+        return grid.Asked(**{f.name: getattr(self, f.name) for f in fields(grid.Asked)})
+
+    def verify(self) -> None:
+        """Everything that can be wrong beyond a type: impossible values, unknown arms, missing weights, absent data."""
+        _at_least_one(self, "steps", "batch", "clips", "test_clips")
+        _severity(self.severity)
+        for split in self.asked.protocol().splits:
+            _split(self.data, split)
+        table = grid.entries(self.study, self.asked)
+        for cell in grid.cells(table):
+            if isinstance(cell, grid.Model) and isinstance(cell.init, str):
+                with torch.random.fork_rng(devices=[]):
+                    checkpoint.initialise(CMPose(cell.config.model), cell.init)
+                if self.data != SCENES:
+                    _split(self.data, cell.config.data.split)
+                break
+
+
+def _of_study(name: str) -> type[StudyParameters]:
+    return type(f"{name}Parameters", (StudyParameters,), {"study": name, "__doc__": f"Parameters of `{name}.ipynb`."})
+
+
+AuxiliaryTasksParameters = _of_study("auxiliary_tasks")
+TCISParameters = _of_study("tcis")
+ClusteringParameters = _of_study("clustering")
+
+
+def _at_least_one(parameters: object, *names: str) -> None:
+    for name in names:
+        value = getattr(parameters, name)
+        if value is not None and value < 1:
+            raise CausalPoseError(f"parameter {name} = {value} must be at least 1")
+
+
+def _severity(severity: int) -> None:
+    if not 1 <= severity <= 5:
+        raise CausalPoseError(f"parameter severity = {severity} must be 1 to 5")
+
+
+def _split(data: str, split: str) -> None:
+    """A split to test on, or to train on, is there."""
+    if data != SCENES:
+        posetrack.annotation_files(data, split)
+    elif split not in ("train", "val", "test"):
+        raise CausalPoseError(f"parameter test_split = {split!r}: scenes are tested on `test` (or `val`)")
+
+
+Checked = typing.TypeVar("Checked", bound=Parameters | StudyParameters | EvaluateParameters)
 
 
 def check(cls: type[Checked], namespace: dict) -> Checked:

@@ -35,7 +35,7 @@ class _Few:
 def prediction_strip(training: Training, condition: str = "clean", number: int = 0) -> Figure:
     """The frames of one test clip with the true pose, and the target frame with the prediction over it."""
     source = _source(training.sets, condition)
-    model, config, _ = checkpoint.load(training.finished.checkpoint)
+    model, config, _ = checkpoint.load(training.checkpoint)
     found: Predictions = predict_source(model, _Few(source, [number]), flip_test=False, kind=config.train.loss)
     title = f"test clip {number}, {condition.replace('_', ' ')}"
     return skeleton.clip_strip(source[number], found.keypoints[0], names=config.model.keypoints, title=title)
@@ -44,7 +44,7 @@ def prediction_strip(training: Training, condition: str = "clean", number: int =
 def token_figures(training: Training, condition: str = "clean", number: int = 0, joint: str = "left_wrist") -> list[Figure]:
     """Stage 2 on one test clip: importance with the causal tokens outlined, the clusters of the others, and one joint's importance."""
     source = _source(training.sets, condition)
-    model, config, _ = checkpoint.load(training.finished.checkpoint)
+    model, config, _ = checkpoint.load(training.checkpoint)
     if config.model.stage != 2:
         raise CausalPoseError(f"token maps need a stage-2 model; this one is stage {config.model.stage}")
     clip, maps = source[number], _forward(model, source.batch(torch.tensor([number]))).maps
@@ -67,7 +67,7 @@ def differences(compared: pd.DataFrame, measured: pd.DataFrame, metric: str = "P
         raise CausalPoseError(f"no comparison on {metric!r}; there are: {', '.join(compared['metric'].unique())}")
     against = rows["against"].iloc[0]
     found = {
-        (row.variant, row.condition): Interval(row.mean, row.low, row.high, row.seeds, row.clips, row.effect, row.p)
+        (row.variant, row.condition): Interval(row.mean, row.low, row.high, row.seeds, row.clips, row.effect, row.p, row.detectable)
         for row in rows.itertuples()
     }
     seeds = results.seed_differences(measured, against, metric)

@@ -4,33 +4,23 @@ import datetime
 import hashlib
 import platform
 import sys
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 import causalpose
+from causalpose.experiments.modules import code_hash
 from causalpose.training import checkpoint
 
-# Parts of the package that draw or take orders but decide no number of a record.
-_SILENT = ("plotting", "cli", "explain")
+# The modules that decide the numbers of a record, with all that they import. What draws, tells or takes orders decides none.
+DECIDING = ("causalpose.training.loop", "causalpose.training.sources", "causalpose.experiments.measure")
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "pandas", "scipy")
 
 
-@lru_cache(maxsize=1)
 def source_hash() -> str:
-    """Twelve hexadecimal digits that name the code which decides numbers: every module but those of plotting, cli and explain.
-
-    Read once a process: what was imported is what runs, whatever is edited meanwhile.
-    """
-    root = Path(causalpose.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root)
-        if name.parts[0] not in _SILENT:
-            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    """Twelve hexadecimal digits that name the code which decides numbers: that of training and of measuring, and all that they import."""
+    return code_hash(*DECIDING)
 
 
 def file_hash(path: Path | str) -> str:

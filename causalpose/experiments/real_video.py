@@ -22,11 +22,13 @@ from causalpose.config import Config, config_hash, override, preset, to_dict
 from causalpose.data import posetrack
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import comparisons, records
-from causalpose.experiments.cells import Cell, portable, run
-from causalpose.experiments.measure import Measured, Protocol
+from causalpose.experiments.cells import evaluate, portable, train
+from causalpose.experiments.grid import Evaluation, Model
+from causalpose.experiments.measure import Measured, test_sets
+from causalpose.experiments.protocol import Protocol
 from causalpose.experiments.provenance import file_hash
 from causalpose.experiments.show import pck_table
-from causalpose.experiments.studies import mean_pose
+from causalpose.experiments.studies import labelled, mean_pose
 from causalpose.training import checkpoint
 from causalpose.training.sources import training_source
 
@@ -41,15 +43,17 @@ _COMMON = {
 FINE_TUNING = {"train.lr": 5e-4, "train.layer_decay": 0.75}
 
 
-def cells(root: Path, init: str, seeds: tuple[int, ...], steps: int = STEPS, overrides: tuple[str, ...] = ()) -> list[Cell]:
-    """The study's cells: the untouched model once, then both training arms for each seed."""
+def cells(
+    root: Path, init: str, seeds: tuple[int, ...], steps: int = STEPS, overrides: tuple[str, ...] = ()
+) -> list[tuple[str, Evaluation]]:
+    """The study's cells by variant: the untouched model once, then both training arms for each seed."""
     protocol = Protocol(HELD_OUT, flip_test=True)
     base = override(override(preset("tiny"), _COMMON | {"data.source": str(root), "train.steps": steps}), overrides)
-    out = [Cell(STUDY, "scenes", base, init, protocol, trained=False)]
+    out = [("scenes", Evaluation(init, protocol, str(root)))]
     for seed in seeds:
         seeded = override(base, {"train.seed": seed})
-        out.append(Cell(STUDY, "fine-tuned", override(seeded, FINE_TUNING), init, protocol))
-        out.append(Cell(STUDY, "from-nothing", seeded, None, protocol))
+        out.append(("fine-tuned", Evaluation(Model(override(seeded, FINE_TUNING), init), protocol, str(root))))
+        out.append(("from-nothing", Evaluation(Model(seeded, None), protocol, str(root))))
     return out
 
 
@@ -60,15 +64,21 @@ def study(root: Path, init: str, seeds: tuple[int, ...], out: Path, into: Path, 
     for split in (TRAIN, *HELD_OUT):
         posetrack.annotation_files(root, split)
     planned = cells(root, init, seeds, steps, overrides)
-    config: Config = planned[0].config
+    protocol = planned[0][1].protocol
+    config: Config = override(planned[-1][1].model.config, {"train.seed": 0})
     checkpoint.load(init, expect=config.model)
-    source, sets = training_source(config), planned[0].protocol.sets(config)
-    done = []
-    for number, cell in enumerate(planned, 1):
+    source, sets = training_source(config), test_sets(protocol, config)
+    parts, done = [mean_pose(STUDY, config.model.keypoints, source, sets)], []
+    for number, (variant, cell) in enumerate(planned, 1):
+        seed = cell.model.config.train.seed if isinstance(cell.model, Model) else 0
         if progress:
-            print(f"[{number}/{len(planned)}] {cell.variant}, seed {cell.seed}", flush=True)
-        done.append(run(cell, out, source, sets, progress))
-    measured = Measured.join([mean_pose(STUDY, config.model.keypoints, source, sets), *(cell.measured for cell in done)])
+            print(f"[{number}/{len(planned)}] {variant}, seed {seed}", flush=True)
+        if isinstance(cell.model, Model):
+            done.append(train(cell.model, out, source=source, progress=progress))
+        tested = evaluate(cell, out, sets=sets, progress=progress)
+        parts.append(labelled(tested.measured, STUDY, variant, seed))
+        done.append(tested)
+    measured = Measured.join(parts)
     metrics = ("PCK@0.2", "PCK@0.1")
     pairs = (("fine-tuned", "scenes"), ("fine-tuned", "from-nothing"), ("from-nothing", "mean-pose"), ("scenes", "mean-pose"))
     compared = [comparisons.compare(measured.clips, below, variants=[above], metrics=metrics) for above, below in pairs]
@@ -87,7 +97,7 @@ def study(root: Path, init: str, seeds: tuple[int, ...], out: Path, into: Path, 
     if progress:
         for name in (test.dataset for test in sets):
             part = Measured(*(frame[frame["dataset"] == name] for frame in (measured.results, measured.clips)))
-            print(pck_table(part, planned[0].protocol))
+            print(pck_table(part, protocol))
     return folder
 
 

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from causalpose.config import config_hash, differing_keys, preset
+from causalpose.experiments.arms import study
 from causalpose.experiments.comparisons import sentence
-from causalpose.experiments.measure import Measured, Protocol
-from causalpose.experiments.parameters import Parameters, Plan
+from causalpose.experiments.measure import Measured
+from causalpose.experiments.parameters import Parameters, Plan, StudyParameters
+from causalpose.experiments.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,27 @@ def resolved(parameters: Parameters, plan: Plan) -> Table:
     start = f"starts from {plan.init or 'nothing'} ({plan.reason})"
     return Table(
         frame, f"Asked for: {given}. Everything else is preset {plan.config.preset}; {start}; configuration {config_hash(plan.config)}."
+    )
+
+
+def arms(parameters: StudyParameters) -> Table:
+    """The arms of a study: what each changes, and what it is compared with."""
+    of, asked = study(parameters.study), parameters.asked
+    rows = {
+        arm.name: {
+            "changes": ", ".join(f"{key} = {value}" for key, value in arm.changes.items()) or "the baseline",
+            "trained": "yes" if arm.trained else "no, tested as it is",
+            "compared with": of.reference(arm) if of.reference(arm) != arm.name else "",
+        }
+        for arm in asked.chosen_arms(of)
+    }
+    common = ", ".join(f"{key} = {value}" for key, value in of.baseline.items())
+    seeds = ", ".join(map(str, asked.chosen_seeds))
+    given = ", ".join(f"{name} = {value!r}" for name, value in asdict(parameters).items() if value not in (None, (), False))
+    return Table(
+        pd.DataFrame.from_dict(rows, orient="index"),
+        f"Asked for: {given}. Seeds {seeds}; backbones {', '.join(asked.chosen_backbones)}."
+        + (f" The baseline differs from scale {parameters.scale} in {common}." if common else ""),
     )
 
 

@@ -139,7 +139,8 @@ class _Run:
         train = self.config.train
         if not train.freeze or train.augment or not tokens.cacheable(self.model, len(self.source), self.config.model.frames):
             return None
-        return tokens.embed_all(self.model, self.source, self.accelerator.device, progress=self.progress)
+        mixed = train.freeze_encoder
+        return tokens.embed_all(self.model, self.source, self.accelerator.device, progress=self.progress, mixed=mixed, keep=self.main)
 
     def _step(self) -> tuple:
         """One optimiser step; returns the last shard's output and clip."""
@@ -154,7 +155,7 @@ class _Run:
             draws = randomness.generator(train.seed, "model", self.step, shard, device=accelerator.device)
             torch.manual_seed(randomness.derive_seed(train.seed, "layers", self.step, shard))  # dropout layers use the global stream
             last = turn == train.accumulate - 1
-            with nullcontext() if last else accelerator.no_sync(self.objective):
+            with self._mixed(), nullcontext() if last else accelerator.no_sync(self.objective):
                 loss, parts, output = self.objective(clip, tokens=cached, truth=truth, generator=draws, progress=self.step / train.steps)
                 accelerator.backward(loss / train.accumulate)
             for name, value in parts.items():
@@ -170,6 +171,11 @@ class _Run:
             self.window[name] += value
         self.rate = rate
         return output, clip
+
+    def _mixed(self):
+        """Cached tokens of a frozen encoder have been through it."""
+        cached = self.tokens is not None and self.config.train.freeze_encoder
+        return self.model.encoder.passing() if cached else nullcontext()
 
     def _shard(self, indices: Tensor, shard: int) -> tuple[Clip, Tensor | None, Tensor | None]:
         """Clips of one shard on the device, augmented; their cached tokens; the oracle's truth."""

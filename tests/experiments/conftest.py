@@ -43,6 +43,13 @@ def small_weights(tmp_path_factory) -> dict[int, Path]:
 
 
 @pytest.fixture
+def asked_study(asked) -> dict:
+    """The same for a study's notebook, whose cells start from a small backbone."""
+    asked["backbones"] = asked.pop("init")
+    return asked
+
+
+@pytest.fixture
 def asked(tmp_path, small_weights) -> dict:
     """The namespace of a notebook that runs a small model in a temporary folder."""
     return {

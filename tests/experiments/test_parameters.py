@@ -5,9 +5,19 @@ import dataclasses
 import pytest
 
 from causalpose.errors import CausalPoseError
-from causalpose.experiments.parameters import AuxiliaryTasksParameters, Stage1Parameters, Stage2Parameters, check
+from causalpose.experiments.parameters import (
+    AuxiliaryTasksParameters,
+    BackboneParameters,
+    ClusteringParameters,
+    EvaluateParameters,
+    Stage1Parameters,
+    Stage2Parameters,
+    TCISParameters,
+    check,
+)
 
-TEMPLATES = (Stage1Parameters, Stage2Parameters, AuxiliaryTasksParameters)
+TRAINING = (BackboneParameters, Stage1Parameters, Stage2Parameters)
+OTHERS = (EvaluateParameters, AuxiliaryTasksParameters, TCISParameters, ClusteringParameters)
 
 
 def refused(cls, namespace: dict) -> str:
@@ -17,9 +27,14 @@ def refused(cls, namespace: dict) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("cls", TEMPLATES)
+@pytest.mark.parametrize("cls", TRAINING)
 def test_defaults_stand_where_nothing_is_given(cls):
     assert check(cls, {"init": "none"}) == dataclasses.replace(cls(), init="none")
+
+
+@pytest.mark.parametrize("cls", OTHERS)
+def test_defaults_of_tests_and_studies(cls):
+    assert check(cls, {}) == cls()
 
 
 def test_a_misspelt_name_is_an_error_that_knows_better():
@@ -48,11 +63,11 @@ def test_run_again_only_near_names_count():
 
 @pytest.mark.parametrize("given", ["0 1 2", "0,1,2", "0, 1, 2", [0, 1, 2], (0, 1, 2)])
 def test_sequences_come_as_text_or_list(given):
-    assert check(AuxiliaryTasksParameters, {"init": "none", "seeds": given}).seeds == (0, 1, 2)
+    assert check(AuxiliaryTasksParameters, {"seeds": given}).seeds == (0, 1, 2)
 
 
 def test_one_number_is_a_sequence_of_one():
-    assert check(AuxiliaryTasksParameters, {"init": "none", "seeds": 3}).seeds == (3,)
+    assert check(AuxiliaryTasksParameters, {"seeds": 3}).seeds == (3,)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +95,13 @@ def test_wrong_values(name, value, part):
     assert part in refused(Stage1Parameters, {"init": "none", name: value})
 
 
-@pytest.mark.parametrize("name, value", [("seeds", "0 one"), ("seeds", "0.5"), ("seeds", ""), ("arms", "none maks")])
+@pytest.mark.parametrize("name, value", [("seeds", "0 one"), ("seeds", "0.5"), ("seeds", ""), ("arms", "none maks"), ("steps", 0)])
 def test_wrong_lists(name, value):
-    assert name in refused(AuxiliaryTasksParameters, {"init": "none", name: value})
+    assert name in refused(AuxiliaryTasksParameters, {name: value})
+
+
+def test_a_backbone_that_is_not_there():
+    assert "weights nowhere not found" in refused(AuxiliaryTasksParameters, {"backbones": "nowhere"})
 
 
 def test_a_truncated_checkpoint(tmp_path, small_weights):
@@ -98,7 +117,7 @@ def test_a_checkpoint_of_another_size(small_weights):
 def test_without_weights_the_backbone_is_trained():
     """A frozen random backbone could learn nothing; the reason says what was done."""
     plan = check(Stage1Parameters, {"init": "none"}).plan()
-    assert plan.init is None and not plan.config.train.freeze and "backbone is trained" in plan.reason
+    assert plan.init is None and not plan.config.train.freeze and "nothing is kept frozen" in plan.reason
 
 
 def test_parameters_arrive(asked):

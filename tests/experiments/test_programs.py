@@ -55,7 +55,7 @@ def test_real_video(video, tmp_path, small_weights):
 
 def test_arms_of_real_video_differ_in_start_and_rate_only(video, small_weights):
     """Equal steps, batch, data and seed; the rates are those the module's docstring states."""
-    _, tuned, nothing = real_video.cells(video, str(small_weights[1]), (3,))
+    tuned, nothing = (cell.model for _, cell in real_video.cells(video, str(small_weights[1]), (3,))[1:])
     assert set(differing_keys(nothing.config, tuned.config)) == set(real_video.FINE_TUNING)
     assert tuned.init and nothing.init is None and tuned.seed == nothing.seed == 3
 

@@ -1,15 +1,18 @@
 """Cells and studies, with a model so small that a cell takes about a second."""
 
-from dataclasses import replace
-
 import pytest
 
 from causalpose.clip import CONDITIONS
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import cells, pictures, records, show, studies
-from causalpose.experiments.parameters import AuxiliaryTasksParameters, Stage1Parameters, Stage2Parameters, check
-from causalpose.model.cmpose import CMPose
-from causalpose.training import checkpoint
+from causalpose.experiments.parameters import (
+    AuxiliaryTasksParameters,
+    EvaluateParameters,
+    Stage1Parameters,
+    Stage2Parameters,
+    TCISParameters,
+    check,
+)
 
 
 def test_training_notebook_stage_one(asked, tmp_path):
@@ -19,7 +22,7 @@ def test_training_notebook_stage_one(asked, tmp_path):
     assert list(results["variant"].unique()) == ["mean-pose", "start", "stage1"]
     assert set(results["condition"]) == set(CONDITIONS)
     assert len(training.measured.clips) == 3 * 5 * 4
-    folder = studies.record(parameters, training.measured, [training.finished])
+    folder = studies.record(parameters, training)
     assert folder == tmp_path / "results" / "train_stage1" / "smoke"
     (facts,) = records.read(folder).provenance
     assert facts["parameters"]["steps"] == 2 and facts["cells"][0]["config"]["model"]["height"] == 32
@@ -37,48 +40,45 @@ def test_training_notebook_stage_two(asked, small_weights):
     assert len(pictures.token_figures(training, "defocus", 0)) == 3
 
 
-def test_auxiliary_tasks(asked, tmp_path, monkeypatch):
+def test_auxiliary_tasks(asked_study, tmp_path, monkeypatch):
     """Every arm and seed once; a second call trains nothing; an added seed trains only itself."""
-    parameters = check(AuxiliaryTasksParameters, asked | {"seeds": "0 1"})
-    done = studies.run_study(parameters, progress=False)
-    names = [(cell.provenance["variant"], cell.provenance["seed"]) for cell in done]
-    assert names == [("single-frame", 0), *((arm, seed) for seed in (0, 1) for arm in ("none", "mask", "noise", "both"))]
-    compared = studies.compare_arms(done)
-    assert set(compared["variant"]) == {"single-frame", "mask", "noise", "both"} and set(compared["against"]) == {"none"}
-    assert (compared["seeds"] == 2).all() and (compared["clips"] == 4).all()
-    assert len(pictures.differences(compared, studies.Measured.join([cell.measured for cell in done]).results).axes) == 1
+    given = asked_study | {"arms": "single-frame none mask both"}
+    parameters = check(AuxiliaryTasksParameters, given | {"seeds": "0 1"})
+    run = studies.run_study(parameters, progress=False)
+    rows = run.measured.results[["variant", "seed"]].drop_duplicates().itertuples(index=False)
+    assert [tuple(row) for row in rows] == [(arm, seed) for arm, seed in (("single-frame", 0), ("single-frame", 1))] + [
+        (arm, seed) for seed in (0, 1) for arm in ("none", "mask", "both")
+    ]
+    assert set(run.compared["variant"]) == {"single-frame", "mask", "both"} and set(run.compared["against"]) == {"none"}
+    assert (run.compared["seeds"] == 2).all() and (run.compared["clips"] <= 4).all()
+    assert len(pictures.differences(run.compared, run.measured.results).axes) == 1
+    folder = studies.record_study(parameters, run)
+    (facts,) = records.read(folder).provenance
+    assert folder == tmp_path / "results" / "auxiliary_tasks" / "smoke" and len(facts["entries"]) == 8
+    assert str(tmp_path) not in (folder / records.PROVENANCE).read_text(), "the record names a folder of this machine"
+    assert set(run.runs()) == {"none", "mask", "both"}
 
     trained = []
     monkeypatch.setattr(cells.loop, "train", lambda config, *_, **__: trained.append(config.train.seed) or pytest.fail("trained again"))
-    assert len(studies.run_study(parameters, progress=False)) == 9 and not trained
+    assert len(studies.run_study(parameters, progress=False).entries) == 8 and not trained
     with pytest.raises(pytest.fail.Exception):
-        studies.run_study(check(AuxiliaryTasksParameters, asked | {"seeds": "0 1 2"}), progress=False)
+        studies.run_study(check(AuxiliaryTasksParameters, given | {"seeds": "0 1 2"}), progress=False)
     assert trained == [2]
 
 
-def test_a_cell_is_another_cell_when_anything_that_counts_changes(asked):
-    def folder(changes: dict) -> str:
-        parameters = check(AuxiliaryTasksParameters, asked | {"seeds": 0, "arms": "mask"} | changes)
-        (cell,) = studies.study_cells(parameters)
-        return cell.folder(parameters.run_folder).name
-
-    base = folder({})
-    assert folder({}) == base
-    assert len({base, folder({"mask_ratio": 0.6}), folder({"test_clips": 5}), folder({"severity": 4}), folder({"steps": 3})}) == 5
-
-
-def test_other_weights_under_the_same_name_are_another_cell(asked, tmp_path, small_weights):
-    copy = tmp_path / "weights.safetensors"
-    parameters = check(AuxiliaryTasksParameters, asked | {"init": str(small_weights[0]), "arms": "none", "seeds": 0})
-    (cell,) = studies.study_cells(parameters)
-    _, config, _ = checkpoint.read(small_weights[0])
-    names = []
-    for _ in range(2):
-        checkpoint.save(copy, CMPose(config.model), config, {})
-        names.append(replace(cell, init=str(copy)).folder(tmp_path).name)
-    assert names[0] != names[1]
+def test_a_stage_2_study_shares_stage_1(asked_study, tmp_path):
+    """The arms of a seed start from one stage 1, which is trained once; a checkpoint is tested where the grid would test it."""
+    parameters = check(TCISParameters, asked_study | {"seeds": "0", "arms": "attention random"})
+    run = studies.run_study(parameters, progress=False)
+    models = sorted(path.name.partition("-")[0] for path in (tmp_path / "runs" / "smoke" / "models").iterdir())
+    assert models == ["stage1", "stage2", "stage2"]
+    (attention, *_) = run.entries
+    one = {"scale": "smoke", "checkpoint": run.runs()["attention"], "test_clips": 4, "out": str(tmp_path / "runs")}
+    alone = studies.evaluate_one(check(EvaluateParameters, one | {"checkpoint": str(one["checkpoint"])}), progress=False)
+    assert alone.folder == attention.evaluation.folder(parameters.root)
 
 
-def test_only_the_untrained_reference_without_weights(asked):
-    with pytest.raises(CausalPoseError, match="need trained weights"):
-        studies.study_cells(check(AuxiliaryTasksParameters, asked | {"init": "none", "arms": "single-frame"}))
+def test_a_changed_plan_is_refused(asked_study):
+    """The grid says what it expects; code or weights that changed since are named instead of being mixed in."""
+    with pytest.raises(CausalPoseError, match="changed while it ran"):
+        studies.run_study(check(TCISParameters, asked_study | {"cell": "0123456789ab"}), progress=False)

@@ -1,0 +1,126 @@
+"""The grid: what names a cell, what it starts from, and that laying it out is quick and needs no torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+from causalpose.experiments import grid, jobs, modules
+from causalpose.experiments.arms import STUDIES, study
+from causalpose.model.cmpose import CMPose
+from causalpose.training import checkpoint
+
+
+def only(name: str = "tcis", arm: str = "attention", **asked) -> grid.Evaluation:
+    (entry,) = grid.entries(name, grid.Asked(**({"backbones": ("tiny-backbone",), "seeds": (0,)} | asked), arms=(arm,)))
+    return entry.evaluation
+
+
+def test_a_cell_is_another_cell_when_anything_that_counts_changes():
+    base = only()
+    assert only().key == base.key and only().model.key == base.model.key
+    other = [
+        only(steps=3), only(batch=3), only(clips=3), only(seeds=(1,)), only(arm="random"), only(overrides=("train.lr=0.5",)),
+        only(overrides=("model.mcl.mask_ratio=0.7",)),
+    ]  # fmt: skip
+    assert len({base.model.key, *(cell.model.key for cell in other)}) == 1 + len(other)
+    tested = [only(test_clips=5), only(severity=4), only(test_split="val")]
+    assert {cell.model.key for cell in tested} == {base.model.key}
+    assert len({base.key, *(cell.key for cell in tested)}) == 1 + len(tested)
+
+
+def test_another_stage_below_is_another_cell():
+    """A setting of stage 1 alone leaves stage 2's own configuration as it is, and still makes another model of it."""
+    changed = only(overrides=("model.mcl.mask_ratio=0.7",)).model
+    assert changed.config == only().model.config and changed.init.config != only().model.init.config
+
+
+def test_studies_share_their_common_cells():
+    """The baselines of TCIS and clustering are one model, and `both` of the auxiliary tasks is the stage 1 below them."""
+    tcis, clustering = only(), only("clustering", "dpc-knn-16")
+    assert tcis.key == clustering.key
+    assert only("auxiliary_tasks", "both").model.key == tcis.model.init.key
+
+
+def test_other_weights_under_the_same_name_are_another_cell(tmp_path, small_weights):
+    copy, keys = tmp_path / "weights.safetensors", set()
+    _, config, _ = checkpoint.read(small_weights[0])
+    for _ in range(2):
+        checkpoint.save(copy, CMPose(config.model), config, {})
+        keys.add(grid.weights_key(str(copy)))
+    assert len(keys) == 2
+
+
+def test_seeds_take_the_backbones_in_turn():
+    asked = grid.Asked("book", backbones=("a", "b"), seeds=(0, 1, 2))
+    found = [grid.model(study("tcis"), study("tcis").arms[0], asked, seed, asked.backbones).init.init for seed in asked.seeds]
+    assert found == ["a", "b", "a"]
+
+
+def test_smoke_trains_a_backbone_of_its_own():
+    names = [cell.kind for cell in grid.cells(grid.entries("tcis", grid.Asked()))]
+    assert names == ["backbone", "stage1", "stage2", "evaluation", "stage2", "evaluation"]
+
+
+def test_code_that_a_cell_imports_counts_and_other_code_does_not(tmp_path, monkeypatch):
+    root = tmp_path / "causalpose"
+    files = {
+        "__init__": "",
+        "loop": "from causalpose import model\nimport numpy",
+        "model": "def f():\n    from causalpose.part import x",
+        "part": "x = 1",
+        "plot": "",
+    }
+    for name, text in files.items():
+        root.mkdir(exist_ok=True)
+        (root / f"{name}.py").write_text(text)
+    monkeypatch.setattr(modules, "ROOT", root)
+
+    def current() -> str:
+        modules.code_hash.cache_clear()
+        return modules.code_hash("causalpose.loop")
+
+    try:
+        assert list(modules.closure(["causalpose.loop"])) == ["causalpose", "causalpose.loop", "causalpose.model", "causalpose.part"]
+        first = current()
+        (root / "plot.py").write_text("y = 2")
+        assert current() == first
+        (root / "part.py").write_text("x = 2")
+        assert current() != first
+    finally:
+        modules.code_hash.cache_clear()
+
+
+def test_what_draws_and_what_lists_arms_decides_no_number():
+    needed = set(modules.closure([*grid._TRAINING_CODE, *grid._TEST_CODE]))
+    assert not {name for name in needed if name.startswith(("causalpose.plotting", "causalpose.cli."))}
+    assert not needed & {f"causalpose.experiments.{name}" for name in ("arms", "grid", "jobs", "scale", "studies")}
+
+
+@pytest.mark.parametrize("scale", ["smoke", "book", "paper"])
+def test_templates_come_to_the_very_cells(scale):
+    """What a template makes of a job's parameters is the configuration that the grid planned."""
+    from causalpose.experiments import parameters
+
+    classes = {"backbone": parameters.BackboneParameters, "stage1": parameters.Stage1Parameters, "stage2": parameters.Stage2Parameters}
+    asked = grid.Asked(scale, seeds=(0, 1), overrides=("model.mcl.mask_ratio=0.6", "model.fte.depth=1"))
+    cells = {cell.key: cell for name in STUDIES for cell in grid.cells(grid.entries(name, asked))}
+    seen = 0
+    for job in jobs.jobs(list(STUDIES), asked):
+        if job.kind in classes:
+            given = {k: tuple(v) if isinstance(v, list) else v for k, v in job.parameters.items()}
+            assert classes[job.kind](**given).config() == cells[given["cell"]].config
+            seen += 1
+    assert seen == sum(isinstance(cell, grid.Model) for cell in cells.values())
+
+
+def test_jobs_come_after_what_they_need():
+    done: set[str] = set()
+    for job in jobs.jobs(list(STUDIES), grid.Asked()):
+        assert set(job.needs) <= done, job.name
+        done.add(job.done)
+
+
+def test_the_grid_is_laid_out_without_torch():
+    program = "import sys; from causalpose.experiments import engine; engine.planned({'scale': 'book'}); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "False"
