@@ -6,6 +6,7 @@ SCALE ?= smoke
 STUDY ?=
 SEEDS ?=
 ARMS ?=
+MAIN ?=
 JOBS ?=
 
 VENV := .venv
@@ -79,7 +80,7 @@ format: $(INSTALLED) ## put the code into the project's style
 	@$(PY) -m ruff format .
 
 ablations: $(INSTALLED) ## run the ablation grid at SCALE=smoke or book (STUDY=name runs one, SEEDS=0,1,2 and JOBS=2 as you like)
-	@$(PY) -m causalpose ablate --scale "$(SCALE)" $(if $(STUDY),--study "$(STUDY)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(ARMS),--arms "$(ARMS)")
+	@$(PY) -m causalpose ablate --scale "$(SCALE)" $(if $(STUDY),--study "$(STUDY)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(ARMS),--arms "$(ARMS)") $(if $(MAIN),--main)
 
 weights: $(INSTALLED) ## train the shipped weights again (hours on two cores; continues after an interruption)
 	@$(PY) -m causalpose.weights.make
