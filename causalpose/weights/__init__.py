@@ -1,8 +1,7 @@
 """The shipped weights: where they lie, by name.
 
 `tiny-backbone` is the single-frame pose model (stage 0) pretrained on scenes; `tiny-stage1` and `tiny-stage2` start from it in
-turn. `tiny-backbone-b` is the
-first one's twin from other seeds, so that studies can vary the pretraining too.
+turn. `tiny-backbone-b` is the first one's twin from other seeds, so that studies can vary the pretraining too.
 `make weights` made them; the `.json` beside each says with which configuration, seed, steps and versions.
 """
 
