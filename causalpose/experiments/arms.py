@@ -91,9 +91,10 @@ def _shares(selector: str, against: str) -> tuple[Arm, ...]:
     )
 
 
-# Stage 2 as the studies of its parts need it: the head sees nothing but what went through selection and merging. With the residual path
-# of the shipped model a pose can pass them by, and every selector would look alike.
-_BOTTLENECK = {"model.fte.residual": False}
+# Stage 2 as the studies of its parts need it: the head sees nothing but what went through selection and merging (with the residual path a
+# pose can pass them by, and every selector would look alike), and nobody tells the selector where the joints are, as in the paper's text.
+# Both are said here, whatever the defaults are.
+_BOTTLENECK = {"model.fte.residual": False, "model.fte.supervision": "none"}
 
 # Baseline: TCIS (attention, keep rate 0.3, joint ranking), the rest merged by DPC-kNN. The other ways to rank tokens are *ours*.
 TCIS = Study(
