@@ -6,16 +6,20 @@ model's own interval over clips) and provenance.json. Each model has one trainin
 
 The control `single-frame-continued` (made by `python -m causalpose.weights.make --control`) is measured too where it is given:
 `--weights tiny-backbone single-frame-continued=runs/weights/single-frame-continued.safetensors tiny-stage1 tiny-stage2`.
+
+Where only some weights are new, `--keep --weights tiny-stage2` measures these and keeps the record's other rows: the clips are the same,
+and weights whose file has changed are refused. The provenance says which code measured what was kept.
 """
 
 import argparse
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from causalpose import weights
 from causalpose.clip import CONDITIONS, Visibility
 from causalpose.config import Config, DataConfig, preset
 from causalpose.data.files import replacing
@@ -68,9 +72,12 @@ def occluded_share(test: TestSet) -> float:
     return 100 * float((hidden & counted).sum() / counted.sum())
 
 
-def evaluate_all(sets: list[TestSet], fitted_on: SceneSource, names: tuple[str, ...], progress: bool) -> Measured:
-    """The mean pose and the named weights (shipped names or checkpoints by `NAME=PATH`) on all test sets, with flip test."""
-    parts = [measure(MeanPose.fit(fitted_on).predict, "posetrack15", sets, study=STUDY, variant="mean-pose", seed=0)]
+def evaluate_all(sets: list[TestSet], fitted_on: SceneSource | None, names: tuple[str, ...], progress: bool) -> Measured:
+    """The mean pose (if there is something to fit it on) and the named weights (shipped names or checkpoints by `NAME=PATH`) on all test
+    sets, with flip test."""
+    parts = []
+    if fitted_on is not None:
+        parts.append(measure(MeanPose.fit(fitted_on).predict, "posetrack15", sets, study=STUDY, variant="mean-pose", seed=0))
     for name in names:
         label, _, path = name.partition("=")
         model, config, _ = checkpoint.load(path or label)
@@ -79,31 +86,70 @@ def evaluate_all(sets: list[TestSet], fitted_on: SceneSource, names: tuple[str, 
     return Measured.join(parts)
 
 
-def record(names: tuple[str, ...], clips: int, into: Path, progress: bool = True) -> Path:
-    """Measure, compare and write the record; returns its folder."""
+@dataclass(frozen=True)
+class Kept:
+    """What is taken over from an earlier record: its rows but for those measured anew, and where they come from."""
+
+    measured: Measured
+    weights: dict
+    origin: dict
+
+
+def kept_from(into: Path, labels: list[str], clips: int) -> Kept:
+    """The rows of the record in `into` that stay when `labels` are measured again.
+
+    Errors: another number of clips or another protocol; shipped weights among the kept whose file is not the one that was measured.
+    """
+    old = records.read(into)
+    (facts,) = old.provenance
+    if facts["clips"] != clips or facts["protocol"] != _protocol():
+        raise CausalPoseError(
+            f"{into} was recorded with {facts['clips']} clips, {facts['protocol']}; it cannot be mixed with another protocol"
+        )
+    sums = {name: entry for name, entry in facts["weights"].items() if name not in labels}
+    changed = [name for name, entry in sums.items() if name in weights.NAMES and file_hash(checkpoint.locate(name)) != entry["sha256"]]
+    if changed:
+        raise CausalPoseError(f"the weights {', '.join(changed)} are not those that {into} measured; measure them again too (--weights)")
+    staying = [name for name in dict.fromkeys(old.results["variant"]) if name not in labels]
+    origin = {"variants": staying} | {key: facts[key] for key in ("commit", "source_hash", "date")}
+    return Kept(records.select(old, variants=staying), sums, origin)
+
+
+def _protocol() -> dict:
+    return {"split": "test", "severity": SEVERITY, "flip_test": True, "data": DataConfig().seed, "fitted_on": "train (mean pose)"}
+
+
+def record(names: tuple[str, ...], clips: int, into: Path, progress: bool = True, keep: bool = False) -> Path:
+    """Measure, compare and write the record; returns its folder. `keep`: the other rows of the record that is there stay."""
     began = time.perf_counter()
+    labels = [name.partition("=")[0] for name in names]
+    kept = kept_from(into, labels, clips) if keep else None
     config = preset("tiny")
-    fitted_on = SceneSource(config.model, replace(config.data, split="train", clips=clips), progress=progress)
+    fitted_on = None if keep else SceneSource(config.model, replace(config.data, split="train", clips=clips), progress=progress)
     sets = [*condition_sets(config, clips, progress), *level_sets(config, clips, progress)]
     measured = evaluate_all(sets, fitted_on, names, progress)
-    shares = [
+    shares = [] if keep else [
         {"study": STUDY, "variant": "scenes", "seed": 0, "dataset": test.dataset, "condition": test.condition or test.source.condition,
          "joint": "all", "metric": "occluded joints", "value": occluded_share(test)}
         for test in sets
     ]  # fmt: skip
-    measured = replace(measured, results=tables.tidy(pd.concat([measured.results, tables.tidy(shares)], ignore_index=True)))
+    if kept is not None:  # the occluded shares are among the kept rows: they belong to the clips
+        measured = Measured.join([kept.measured, measured])
+    else:
+        measured = replace(measured, results=tables.tidy(pd.concat([measured.results, tables.tidy(shares)], ignore_index=True)))
     present = set(measured.clips["variant"])
     scenes = measured.clips[measured.clips["dataset"] == "scenes/test"]
     compared = [
         comparisons.compare(scenes, below, variants=[above], metrics=METRICS) for above, below in PAIRS if {above, below} <= present
     ]
-    labels = [name.partition("=")[0] for name in names]
     located = [checkpoint.locate(name.partition("=")[2] or name) for name in names]
     facts = {
         "study": STUDY,
         "clips": clips,
-        "protocol": {"split": "test", "severity": SEVERITY, "flip_test": True, "data": DataConfig().seed, "fitted_on": "train (mean pose)"},
-        "weights": {label: {"sha256": file_hash(path)} for label, path in zip(labels, located, strict=True)},
+        "protocol": _protocol(),
+        "weights": ({} if kept is None else kept.weights)
+        | {label: {"sha256": file_hash(path)} for label, path in zip(labels, located, strict=True)},
+        **({} if kept is None else {"kept": kept.origin}),
         "selection": "nothing was chosen on the test split; recipes were settled on val",
         "seconds": round(time.perf_counter() - began, 1),
     }
@@ -122,9 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--weights", nargs="+", default=["tiny-backbone", "tiny-stage1", "tiny-stage2"], help="shipped names, or NAME=CHECKPOINT"
     )
+    parser.add_argument("--keep", action="store_true", help="keep the rows of the record in --into that are not measured now")
     given = parser.parse_args(arguments)
     try:
-        folder = record(tuple(given.weights), given.clips, given.into)
+        folder = record(tuple(given.weights), given.clips, given.into, keep=given.keep)
     except CausalPoseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

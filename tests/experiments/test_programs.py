@@ -7,7 +7,8 @@ from PIL import Image
 from causalpose.clip import Visibility
 from causalpose.config import differing_keys, override, preset
 from causalpose.data import posetrack
-from causalpose.experiments import real_video, record_weights, records
+from causalpose.errors import CausalPoseError
+from causalpose.experiments import real_video, record_weights, records, selection_search
 from causalpose.model.cmpose import CMPose
 from causalpose.skeletons import keypoint_set
 from causalpose.training import checkpoint
@@ -60,7 +61,7 @@ def test_arms_of_real_video_differ_in_start_and_rate_only(video, small_weights):
     assert tuned.init and nothing.init is None and tuned.seed == nothing.seed == 3
 
 
-def test_record_weights(tmp_path):
+def test_record_weights(tmp_path, monkeypatch):
     """Untrained weights of two stages: rows for each, comparisons of each pair that is present, and the share of hidden joints."""
     names = []
     for stage, name in ((0, "tiny-backbone"), (1, "tiny-stage1")):
@@ -75,3 +76,47 @@ def test_record_weights(tmp_path):
     assert shares["scenes/test", "occluded"] >= shares["scenes/test", "clean"] and shares.between(0, 100).all()
     assert {f"scenes-level-{level}/test" for level in ("easy", "default", "hard")} < set(record.results["dataset"])
     assert (folder / "intervals.csv").is_file()
+
+    # New weights of one stage: its rows change, the others stay, and every comparison is there again.
+    other = CMPose(config.model)
+    names[1] = f"tiny-stage1={checkpoint.save(tmp_path / 'new.safetensors', other, config, {})}"
+    with pytest.raises(CausalPoseError, match="tiny-backbone are not those"):  # measured above: other weights than the shipped ones
+        record_weights.record((names[1],), 3, folder, progress=False, keep=True)
+    monkeypatch.setattr(record_weights.weights, "NAMES", ())
+    again = records.read(record_weights.record((names[1],), 3, folder, progress=False, keep=True))
+    assert not again.results.equals(record.results) and len(again.results) == len(record.results)
+    for variant in ("mean-pose", "tiny-backbone", "scenes"):
+        before, after = (r.results[r.results["variant"] == variant].reset_index(drop=True) for r in (record, again))
+        assert before.equals(after)
+    assert set(zip(again.comparisons["variant"], again.comparisons["against"], strict=True)) == pairs
+    (facts,) = again.provenance
+    assert facts["kept"]["variants"] == ["mean-pose", "tiny-backbone", "scenes"] and set(facts["weights"]) == {
+        "tiny-backbone",
+        "tiny-stage1",
+    }
+    with pytest.raises(CausalPoseError, match="cannot be mixed with another protocol"):
+        record_weights.record((names[1],), 4, folder, progress=False, keep=True)
+
+
+def test_selection_search(tmp_path):
+    """Two variants for one step: rows of the model as trained, of swapped selectors, and of importance; a second call trains nothing."""
+    overrides = ("data.clips=8", "train.batch=4", "train.precision=no")
+    arguments = {"steps": 1, "clips": 4, "effects": 1, "overrides": overrides, "progress": False}
+    folder = selection_search.search(("strict", "joints 1"), tmp_path / "runs", tmp_path / "results", **arguments)
+    record = records.read(folder)
+    rows = record.results[record.results["joint"] == "mean"].pivot_table(index="variant", columns="metric", values="value")
+    assert set(rows.index) == {"strict", "joints 1"}
+    assert {"PCK@0.2", "ROC-AUC", "agreement", "PCK@0.2 with random", "PCK@0.2 with all"} <= set(rows.columns)
+    assert rows["ROC-AUC"].between(0, 1).all() and rows["agreement"].between(-1, 1).all()
+    weights = (tmp_path / "runs" / "strict" / "model.safetensors").stat().st_mtime_ns
+    selection_search.search(("strict",), tmp_path / "runs", tmp_path / "results", **arguments)
+    assert (tmp_path / "runs" / "strict" / "model.safetensors").stat().st_mtime_ns == weights
+    with pytest.raises(CausalPoseError, match=r"another train\.steps"):
+        selection_search.search(("strict",), tmp_path / "runs", tmp_path / "results", **arguments | {"steps": 2})
+
+
+def test_variants_of_the_search_differ_from_the_baseline_in_what_they_say():
+    baseline = selection_search.variant_config("strict", 10)
+    for name, changes in selection_search.VARIANTS.items():
+        differing = differing_keys(baseline, selection_search.variant_config(name, 10))
+        assert set(differing) <= set(changes) and (bool(differing) or name == "strict")
