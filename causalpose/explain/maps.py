@@ -18,6 +18,7 @@ class Map:
     seconds         wall time for the batch
     forward_passes  clips that went through the model, for each clip explained (a gradient method runs as many backward)
     facts           what a reader must know to repeat it: baseline, steps, completeness error, …
+    signed          the same with its sign where the method has one (positive: evidence for the joint), else None
     """
 
     method: str
@@ -26,6 +27,7 @@ class Map:
     seconds: float
     forward_passes: float
     facts: dict[str, object] = field(default_factory=dict)
+    signed: Tensor | None = None
 
     def __post_init__(self):
         if self.values.ndim != 4:
@@ -48,6 +50,15 @@ def pool(maps: list[Map]) -> Map:
     values = torch.stack([shares(found.values) for found in maps]).mean(0)
     joint = first.joint if len(maps) == 1 else "all"
     return Map(first.method, joint, values, sum(m.seconds for m in maps), sum(m.forward_passes for m in maps), first.facts)
+
+
+def join(maps: list[Map]) -> Map:
+    """One map of a batch from the maps of its clips."""
+    first = maps[0]
+    signed = None if first.signed is None else torch.cat([m.signed for m in maps])
+    passes = sum(m.forward_passes for m in maps) / len(maps)
+    values = torch.cat([m.values for m in maps])
+    return Map(first.method, first.joint, values, sum(m.seconds for m in maps), passes, first.facts, signed)
 
 
 def as_batch(clip: Clip) -> Clip:

@@ -8,28 +8,28 @@ from causalpose.clip import Clip
 from causalpose.errors import CausalPoseError
 from causalpose.explain import targets
 from causalpose.explain.attributions import METHODS as ATTRIBUTIONS
-from causalpose.explain.attributions import attribution
-from causalpose.explain.maps import Map, pool
+from causalpose.explain.attributions import FULL, Effort, attribution, every_joint
+from causalpose.explain.maps import Map, as_batch, join, pool
 from causalpose.explain.tokenmaps import ALL, CONTROLS, TOKEN_MAPS, random
-from causalpose.skeletons import keypoint_set
 
 NAMES = (*TOKEN_MAPS, *ATTRIBUTIONS, *CONTROLS)
 
 
-def explain(model: nn.Module, clip: Clip, joint: str, method: str, *, seed: int = 0) -> Map:
+def explain(model: nn.Module, clip: Clip, joint: str, method: str, *, seed: int = 0, effort: Effort = FULL) -> Map:
     """The map of one method for a joint, or for `all` joints together.
 
-    For `all`, a token map pools as the model does; an attribution is computed joint by joint, and the maps, each scaled to sum one,
-    are averaged.
+    For `all`, a token map pools as the model does; an attribution explains every joint, and the maps, each scaled to sum one, are averaged.
     """
     check(method, joint, model)
     if method == "random":
         return random(model, clip, joint, seed=seed)
-    if method in ATTRIBUTIONS:
-        joints = keypoint_set(model.config.keypoints).keypoints if joint == ALL else (joint,)
-        maps = [attribution(model, clip, name, method, seed=seed) for name in joints]
-        return maps[0] if joint != ALL else pool(maps)
-    return (TOKEN_MAPS | CONTROLS)[method](model, clip, joint)
+    if method not in ATTRIBUTIONS:
+        return (TOKEN_MAPS | CONTROLS)[method](model, clip, joint)
+    if joint != ALL:
+        return attribution(model, clip, joint, method, seed=seed, effort=effort)
+    batch = as_batch(clip)
+    pooled = [pool(every_joint(model, batch[b], method, seed=seed, effort=effort)) for b in range(len(batch))]
+    return pooled[0] if len(pooled) == 1 else join(pooled)
 
 
 def check(method: str, joint: str, model: nn.Module) -> None:

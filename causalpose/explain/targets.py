@@ -52,16 +52,41 @@ def log_probability(logits: Tensor, cells: Tensor) -> Tensor:
 class JointScore(nn.Module):
     """The target as a function of the frames, in the form that Captum takes; counts the clips that pass.
 
-    forward(frames `[B, T, 3, H, W]`, cells `[B]`, truth `[B, T, N]` or None) -> `[B]`
+    forward(frames `[B, T, 3, H, W]`, cells `[B]`, truth `[B, T, N]` or None, joints `[B]` or None) -> `[B]`; `joints` explains another
+    joint in every clip of the batch.
+
+    After `remember(frames)` of one clip, clips that need no gradient are embedded only in the frames in which they differ from it.
     """
 
     def __init__(self, model: nn.Module, joint: str):
         super().__init__()
         self.model, self.joint, self.passes = model, joint_index(model, joint), 0
+        self._clean: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, frames: Tensor, cells: Tensor, truth: Tensor | None = None) -> Tensor:
+    def forward(self, frames: Tensor, cells: Tensor, truth: Tensor | None = None, joints: Tensor | None = None) -> Tensor:
         self.passes += len(frames)
-        return log_probability(self.model(frames, truth=truth).heatmaps[:, self.joint], cells)
+        return self.read(self.heatmaps(frames, truth), cells, joints)
+
+    def read(self, logits: Tensor, cells: Tensor, joints: Tensor | None = None) -> Tensor:
+        """The target in heatmaps `[B, K, h, w]`, `[B]`."""
+        chosen = logits[:, self.joint] if joints is None else logits[torch.arange(len(logits), device=logits.device), joints]
+        return log_probability(chosen, cells)
+
+    @torch.no_grad()
+    def remember(self, frames: Tensor) -> None:
+        """Keep the tokens of one clip `[1, T, 3, H, W]`; of a batch there is nothing to keep."""
+        self._clean = (frames, self.model.embed(frames)) if len(frames) == 1 else None
+
+    def heatmaps(self, frames: Tensor, truth: Tensor | None = None) -> Tensor:
+        """The model's heatmaps `[B, K, h, w]`."""
+        if self._clean is None or torch.is_grad_enabled():
+            return self.model(frames, truth=truth).heatmaps
+        clean, tokens = self._clean
+        changed = (frames != clean).flatten(2).any(-1)  # [B, T]
+        tokens = tokens.repeat(len(frames), 1, 1, 1)
+        if changed.any():
+            tokens[changed] = self.model.embed(frames[changed][:, None])[:, 0]
+        return self.model.forward_tokens(tokens, truth=truth).heatmaps
 
     @torch.no_grad()
     def cells(self, frames: Tensor, truth: Tensor | None = None) -> Tensor:
@@ -70,15 +95,31 @@ class JointScore(nn.Module):
         return predicted_cells(self.model(frames, truth=truth).heatmaps[:, self.joint])
 
 
-class TokenJointScore(JointScore):
-    """The same target with the backbone's tokens passing through `probe` as `[B, C, T, rows, columns]`: a layer for Grad-CAM to read."""
+class EveryJointScore(JointScore):
+    """The targets of all joints at once: cells `[B, K]` -> `[B, K]`; what perturbation methods need, since a forward pass gives all."""
 
-    def __init__(self, model: nn.Module, joint: str):
-        super().__init__(model, joint)
-        self.probe = nn.Identity()
+    def __init__(self, model: nn.Module):
+        super().__init__(model, keypoint_set(model.config.keypoints).keypoints[0])
 
-    def forward(self, frames: Tensor, cells: Tensor, truth: Tensor | None = None) -> Tensor:
-        self.passes += len(frames)
-        tokens = self.model.embed(frames).unflatten(2, self.model.config.grid)  # [B, T, rows, columns, C]
-        tokens = self.probe(tokens.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(2, 3)
-        return log_probability(self.model.forward_tokens(tokens, truth=truth).heatmaps[:, self.joint], cells)
+    def read(self, logits: Tensor, cells: Tensor, joints: Tensor | None = None) -> Tensor:
+        return log_probability(logits, cells)
+
+
+class TokenScore(nn.Module):
+    """The target as a function of the backbone's tokens `[B, C, T, rows, columns]`, which pass through `probe`: a layer to explain.
+
+    `score` says which joint's (or all joints') target is read and counts the passes.
+    """
+
+    def __init__(self, score: JointScore):
+        super().__init__()
+        self.score, self.model, self.probe = score, score.model, nn.Identity()
+
+    def tokens(self, frames: Tensor) -> Tensor:
+        """The clip's backbone tokens in the form that `forward` takes."""
+        return self.model.embed(frames).unflatten(2, self.model.config.grid).permute(0, 4, 1, 2, 3)  # [B, C, T, rows, columns]
+
+    def forward(self, tokens: Tensor, cells: Tensor, truth: Tensor | None = None, joints: Tensor | None = None) -> Tensor:
+        self.score.passes += len(tokens)
+        tokens = self.probe(tokens).permute(0, 2, 3, 4, 1).flatten(2, 3)  # [B, T, N, C]
+        return self.score.read(self.model.forward_tokens(tokens, truth=truth).heatmaps, cells, joints)

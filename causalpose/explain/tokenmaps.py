@@ -1,21 +1,21 @@
 """Maps that a model holds itself, and controls that any map must beat.
 
-`tcis` is stage 2's importance; `heatmap_mass` and `encoder_attention` are what a stage-1 model already tells; `random`, `uniform` and
-`centre` know nothing of the model: `centre` knows only that a crop is centred on its person.
+`tcis` is stage 2's importance; `heatmap_mass` and the attention maps (`attention`) are what a stage-1 model already tells. The controls know
+nothing of the model: `random`, `uniform`, `centre` (a crop is centred on its person) and `edges` (a person has contours).
 """
 
 import time
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalpose.clip import Clip
 from causalpose.errors import CausalPoseError
 from causalpose.explain import targets
-from causalpose.explain.maps import Map, as_batch
+from causalpose.explain.attention import ALL, attention_rollout, encoder_attention, gradient_attention
+from causalpose.explain.maps import Map, as_batch, token_sum
 from causalpose.model import selection
-
-ALL = "all"
 
 
 @torch.no_grad()
@@ -52,22 +52,6 @@ def heatmap_mass(model: nn.Module, clip: Clip, joint: str = ALL) -> Map:
     return Map("heatmap_mass", joint, _cpu(found.unflatten(1, (tokens.shape[1], *model.config.grid))), time.perf_counter() - started, 1)
 
 
-def encoder_attention(model: nn.Module, clip: Clip, joint: str = ALL) -> Map:
-    """Attention of the last encoder block, mean over heads, from the target-frame token in which the joint was found."""
-    if model.config.stage == 0:
-        raise CausalPoseError("a stage-0 model looks at one frame and has no encoder, hence no encoder_attention")
-    started = time.perf_counter()
-    chosen = _joint(model, joint)
-    maps = _maps(model, clip)
-    rows, columns = model.config.grid
-    h, w = maps["heatmaps"].shape[-2:]
-    cells = targets.predicted_cells(maps["heatmaps"])  # [B, K]
-    token = (cells // w * rows // h) * columns + cells % w * columns // w
-    attention = maps["encoder_attention"]  # [B, N, T, rows, columns]
-    found = torch.stack([attention[b, token[b]] for b in range(len(token))])[:, chosen]
-    return Map("encoder_attention", joint, _cpu(found.mean(1) if joint == ALL else found), time.perf_counter() - started, 1)
-
-
 def random(model: nn.Module, clip: Clip, joint: str = ALL, *, seed: int = 0) -> Map:
     """Independent uniform numbers."""
     shape = _shape(model, clip)
@@ -87,8 +71,26 @@ def centre(model: nn.Module, clip: Clip, joint: str = ALL) -> Map:
     return Map("centre", joint, bump.expand(shape).clone(), 0.0, 0, {"std": 0.25})
 
 
-TOKEN_MAPS = {"tcis": tcis, "heatmap_mass": heatmap_mass, "encoder_attention": encoder_attention}
-CONTROLS = {"random": random, "uniform": uniform, "centre": centre}
+def edges(model: nn.Module, clip: Clip, joint: str = ALL) -> Map:
+    """Sobel gradient magnitude of the grey picture, summed over each token's pixels."""
+    started = time.perf_counter()
+    frames = as_batch(clip).frames
+    grey = (frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()).mean(2)  # [B, T, H, W]
+    kernel = torch.tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]])
+    kernels = torch.stack([kernel, kernel.T])[:, None]
+    padded = F.pad(grey.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
+    size = F.conv2d(padded, kernels.to(padded.device)).square().sum(1, keepdim=True).sqrt().unflatten(0, grey.shape[:2])
+    return Map("edges", joint, _cpu(token_sum(size, model.config.grid)), time.perf_counter() - started, 0)
+
+
+TOKEN_MAPS = {
+    "tcis": tcis,
+    "heatmap_mass": heatmap_mass,
+    "encoder_attention": encoder_attention,
+    "attention_rollout": attention_rollout,
+    "gradient_attention": gradient_attention,
+}
+CONTROLS = {"random": random, "uniform": uniform, "centre": centre, "edges": edges}
 
 
 def _shape(model: nn.Module, clip: Clip) -> tuple[int, int, int, int]:

@@ -3,12 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from captum.attr import FeatureAblation, IntegratedGradients, LayerGradCam, Saliency
+from captum.attr import (
+    FeatureAblation,
+    GradientShap,
+    InputXGradient,
+    IntegratedGradients,
+    LayerGradCam,
+    LayerIntegratedGradients,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+    ShapleyValueSampling,
+)
 
 from causalpose.errors import CausalPoseError
 from causalpose.explain import attributions, targets
-from causalpose.explain.attributions import METHODS, attribution
+from causalpose.explain.attributions import METHODS, attribution, every_joint
 from causalpose.explain.maps import token_sum
+from causalpose.skeletons import keypoint_set
 from tests.explain.models import LOOKED_AT, random_model
 
 JOINT, WRIST = "left_wrist", 7
@@ -63,7 +75,7 @@ def test_integrated_gradients_are_captums_and_complete(clips):
     def path(steps):
         return IntegratedGradients(function).attribute(frames, baseline, additional_forward_args=(cells,), n_steps=steps).detach()
 
-    fine, coarse = path(256), path(attributions.STEPS)
+    fine, coarse = path(256), path(attributions.FULL.steps)
     assert (fine.flatten(1).sum(1) - rise).abs().max() < 0.02 * rise.abs().max()
     found = attribution(model, clips, JOINT, "integrated_gradients")
     assert torch.allclose(found.values, by_hand(coarse.abs()), atol=1e-6, rtol=1e-4)
@@ -87,13 +99,78 @@ def test_feature_ablation_is_captums_and_each_tokens_own_drop(clips):
     assert torch.allclose(found.values[:, 1, 2, 0], drop.detach(), atol=1e-5)
 
 
-def test_grad_cam_is_captums_on_the_backbones_tokens(clips):
+def test_layer_methods_are_captums_on_the_backbones_tokens(clips):
+    """Called on a plain function of the tokens and on a layer within it."""
     model, _ = random_model(1)
-    score = targets.TokenJointScore(model, JOINT)
-    frames = targets.inputs(model, clips).requires_grad_()
-    cells = score.cells(frames)
-    expected = LayerGradCam(score, score.probe).attribute(frames, additional_forward_args=(cells,), relu_attributions=True)
-    assert torch.allclose(attribution(model, clips, JOINT, "grad_cam").values, expected[:, 0].detach(), atol=1e-6)
+    layer = targets.TokenScore(targets.JointScore(model, JOINT))
+    tokens = layer.tokens(targets.inputs(model, clips)).detach().requires_grad_()
+    cells = model(clips.frames).heatmaps[:, WRIST].flatten(1).argmax(1)
+    cam = LayerGradCam(layer, layer.probe).attribute(tokens, additional_forward_args=(cells,), relu_attributions=True)
+    assert torch.allclose(attribution(model, clips, JOINT, "grad_cam").values, cam[:, 0].detach(), atol=1e-6)
+    baseline = tokens.detach().mean((2, 3, 4), keepdim=True).expand_as(tokens)
+    path = LayerIntegratedGradients(layer, layer.probe).attribute(tokens, baseline, additional_forward_args=(cells,), n_steps=32)
+    found = attribution(model, clips, JOINT, "layer_integrated_gradients")
+    assert torch.allclose(found.signed, path.sum(1).detach(), atol=1e-6, rtol=1e-4)
+    with torch.no_grad():
+        rise = layer(tokens, cells) - layer(baseline, cells)
+    fine = attribution(model, clips, JOINT, "layer_integrated_gradients", effort=attributions.Effort(steps=256))
+    assert torch.allclose(fine.signed.flatten(1).sum(1), rise, atol=0.02 * rise.abs().max().item()), "complete, as on pixels"
+    assert found.facts["completeness_error"] >= fine.facts["completeness_error"]
+
+
+def test_drawing_methods_are_captums_with_the_same_seed(model, clips):
+    """SmoothGrad, GradientSHAP and Shapley sampling: the same seed, the same draws, the same numbers."""
+    one = clips[:1]
+    function, frames, cells = direct(model, one)
+    torch.manual_seed(5)
+    smooth = NoiseTunnel(Saliency(function)).attribute(
+        frames, nt_samples=16, nt_samples_batch_size=16, stdevs=0.1, abs=True, additional_forward_args=(cells,)
+    )
+    assert torch.allclose(attribution(model, one, JOINT, "smooth_grad", seed=5).values, by_hand(smooth.detach()), atol=1e-6, rtol=1e-4)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    greys = torch.linspace(0, 1, 5).view(5, 1, 1, 1, 1).expand(5, *frames.shape[1:])
+    shap = GradientShap(function).attribute(frames, greys, n_samples=16, stdevs=0.05, additional_forward_args=(cells,))
+    assert torch.allclose(attribution(model, one, JOINT, "gradient_shap", seed=5).values, by_hand(shap.abs().detach()), atol=1e-6, rtol=1e-4)
+    layer = targets.TokenScore(targets.JointScore(model, JOINT))
+    tokens = layer.tokens(frames).detach()
+    baseline = tokens.mean((2, 3, 4), keepdim=True).expand_as(tokens)
+    torch.manual_seed(5)
+    shapley = ShapleyValueSampling(layer).attribute(
+        tokens, baseline, feature_mask=torch.arange(48).view(1, 1, 3, 4, 4), n_samples=4, additional_forward_args=(cells,)
+    )
+    found = attribution(model, one, JOINT, "shapley_sampling", seed=5)
+    assert torch.allclose(found.signed, shapley[:, 0], atol=1e-5)
+    with torch.no_grad():
+        rise = layer(tokens, cells) - layer(baseline, cells)
+    assert torch.allclose(found.signed.sum(), rise, atol=1e-3), "every permutation walks from the baseline to the clip"
+
+
+def test_occlusion_and_input_x_gradient_are_captums(model, clips):
+    function, frames, cells = direct(model, clips)
+    product = InputXGradient(function).attribute(frames, additional_forward_args=(cells,))
+    found = attribution(model, clips, JOINT, "input_x_gradient")
+    assert torch.allclose(found.values, by_hand(product.abs().detach()), atol=1e-6, rtol=1e-4)
+    assert torch.allclose(found.signed, by_hand(product.detach()), atol=1e-5, rtol=1e-4)
+    for one in (clips[:1], clips):  # alone, unchanged frames are not embedded again
+        function, frames, cells = direct(model, one)
+        windows = Occlusion(function).attribute(
+            frames, (1, 3, 8, 8), strides=(1, 3, 4, 4), baselines=attributions.mean_colour(frames.detach()), additional_forward_args=(cells,)
+        )
+        assert torch.allclose(attribution(model, one, JOINT, "occlusion").values, by_hand(windows.abs().detach()), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["saliency", "feature_ablation", "occlusion", "shapley_sampling", "grad_cam", "layer_integrated_gradients"])
+def test_every_joint_at_once_is_each_joint_alone(clips, method):
+    model, _ = random_model(1)
+    maps = every_joint(model, clips[1], method, seed=2)
+    assert [found.joint for found in maps] == list(keypoint_set("posetrack15").keypoints)
+    for found in (maps[0], maps[WRIST]):
+        alone = attribution(model, clips[1], found.joint, method, seed=2)
+        assert torch.allclose(found.values, alone.values, atol=1e-4, rtol=1e-3)
+        assert found.forward_passes <= alone.forward_passes
+    with pytest.raises(CausalPoseError, match="one clip"):
+        every_joint(model, clips, method)
 
 
 def test_a_single_frame_model_looks_at_one_frame(clips):
