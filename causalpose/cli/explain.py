@@ -22,8 +22,9 @@ def explain(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Names, separated by commas. Token maps: tcis, heatmap_mass, encoder_attention; attributions: saliency, input_x_gradient, "
-            "integrated_gradients, gradient_shap, occlusion, feature_ablation, grad_cam, grad_x_token; controls: random, uniform, centre. "
+            help="Names, separated by commas, or [bold]every[/bold]. Token maps: tcis, heatmap_mass, encoder_attention, attention_rollout, "
+            "gradient_attention; attributions: saliency, input_x_gradient, integrated_gradients, smooth_grad, gradient_shap, occlusion, "
+            "feature_ablation, shapley_sampling, grad_cam, grad_x_token, layer_integrated_gradients; controls: random, uniform, centre, edges. "
             "Default: a choice that fits the stage.",
             rich_help_panel=WHAT,
         ),
@@ -36,6 +37,21 @@ def explain(
             rich_help_panel=WHAT,
         ),
     ] = 2,
+    causes: Annotated[
+        str,
+        typer.Option(
+            help="Scenes: what the effect draws anew in a token's region. [bold]content[/bold]: everything there, the person included; "
+            "[bold]surroundings[/bold]: background, clothing, distractors, occluders; or names of causes, separated by commas.",
+            rich_help_panel=WHAT,
+        ),
+    ] = "content",
+    effort: Annotated[
+        str,
+        typer.Option(
+            help="[bold]full[/bold], or [bold]light[/bold]: fewer steps and samples, coarser windows; three times as quick.",
+            rich_help_panel=WHAT,
+        ),
+    ] = "full",
     data: Annotated[
         str, typer.Option(help="[bold]scenes[/bold], or a data set's folder (PoseTrack, Sub-JHMDB, COCO).", rich_help_panel=DATA)
     ] = "scenes",
@@ -55,19 +71,35 @@ def explain(
     Example: causalpose explain tiny-stage2 --clip 7 --joint right_wrist --out runs/why
     """
     from causalpose.cli.devices import device as by_name
+    from causalpose.errors import CausalPoseError
     from causalpose.explain import report
+    from causalpose.explain.attributions import EFFORTS
     from causalpose.plotting.explanation import save_explanation
     from causalpose.training import checkpoint as checkpoints
 
+    if effort not in EFFORTS:
+        raise CausalPoseError(f"--effort {effort} is not one of: {', '.join(EFFORTS)}")
     model, config, provenance = checkpoints.load(checkpoint, device=by_name(device))
     subject = report.pick_clip(config, data, split, clip, condition)
-    names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    found = report.explain_clip(model, subject, joint, names, resamples=resamples, seed=seed, kind=config.train.loss, progress=not quiet)
+    names = None if methods is None else _names(methods)
+    found = report.explain_clip(
+        model, subject, joint, names, resamples=resamples, causes=_causes(causes), effort=EFFORTS[effort], seed=seed,
+        kind=config.train.loss, progress=not quiet,
+    )  # fmt: skip
     document = {"checkpoint": checkpoint, "stage": config.model.stage, "provenance": provenance} | found.document()
     written = save_explanation(found, out, document)
     typer.echo(_table(found))
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _causes(text: str) -> str | list[str]:
+    names = _names(text)
+    return names[0] if len(names) == 1 else names
 
 
 def _table(found) -> str:

@@ -45,13 +45,13 @@ class Effort:
     """How much a method may spend, in place of its accuracy.
 
     steps         of an integration path; samples: noisy copies of GradientSHAP and SmoothGrad; permutations: of Shapley sampling
-    overlap       occlusion windows overlap by half a token (else they tile)
+    fine          occlusion windows are a token large and move by half a token; else two tokens large, moving by one: a fifth of the cost
     """
 
     steps: int = 32
     samples: int = 16
     permutations: int = 4
-    overlap: bool = True
+    fine: bool = True
 
     def __post_init__(self):
         for name in ("steps", "samples", "permutations"):
@@ -59,7 +59,8 @@ class Effort:
                 raise CausalPoseError(f"effort: {name} = {getattr(self, name)} must be at least 1")
 
 
-FULL, LIGHT = Effort(), Effort(steps=8, samples=4, permutations=1, overlap=False)
+FULL, LIGHT = Effort(), Effort(steps=8, samples=4, permutations=1, fine=False)
+EFFORTS = {"full": FULL, "light": LIGHT}
 
 
 @dataclass(frozen=True)
@@ -150,18 +151,18 @@ def _gradient_shap(score: JointScore, asked: Asked) -> Found:
 
 def _occlusion(score: JointScore, asked: Asked) -> Found:
     height, width = asked.frames.shape[-2] // asked.grid[0], asked.frames.shape[-1] // asked.grid[1]
-    share = 2 if asked.effort.overlap else 1
-    step = (max(1, height // share), max(1, width // share))
+    step = (max(1, height // 2), max(1, width // 2)) if asked.effort.fine else (height, width)
+    window = (height, width) if asked.effort.fine else (2 * height, 2 * width)
     score.remember(asked.frames.detach())
     found = Occlusion(score).attribute(
         asked.frames,
-        sliding_window_shapes=(1, 3, height, width),
+        sliding_window_shapes=(1, 3, *window),
         strides=(1, 3, *step),
         baselines=mean_colour(asked.frames),
         additional_forward_args=asked.extra,
         perturbations_per_eval=AT_ONCE,
     )
-    return _pixels(found, asked, baseline=MEAN_COLOUR, window=[height, width], stride=list(step))
+    return _pixels(found, asked, baseline=MEAN_COLOUR, window=list(window), stride=list(step))
 
 
 def _feature_ablation(score: JointScore, asked: Asked) -> Found:

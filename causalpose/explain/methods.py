@@ -45,3 +45,9 @@ def default_methods(stage: int, joint: str = ALL) -> Sequence[str]:
     own = {0: ("heatmap_mass",), 1: ("heatmap_mass", "encoder_attention"), 2: ("tcis", "heatmap_mass", "encoder_attention")}[stage]
     slow = () if joint == ALL else ("integrated_gradients", "feature_ablation")
     return (*own, "saliency", *slow, "grad_cam", "grad_x_token", "centre")
+
+
+def possible(stage: int) -> tuple[str, ...]:
+    """Every method that a model of the stage can be asked for."""
+    lacking = {0: ("tcis", "encoder_attention", "attention_rollout", "gradient_attention"), 1: ("tcis",), 2: ()}[stage]
+    return tuple(name for name in NAMES if name not in lacking)

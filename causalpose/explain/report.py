@@ -12,6 +12,7 @@ from causalpose.config import Config
 from causalpose.data.source import PersonSource
 from causalpose.errors import CausalPoseError
 from causalpose.explain import intervention, methods, scores, targets, truth
+from causalpose.explain.attributions import FULL, Effort
 from causalpose.explain.intervention import Effect
 from causalpose.explain.maps import Map, as_batch
 from causalpose.explain.tokenmaps import ALL
@@ -54,7 +55,8 @@ class Explanation:
     limb_mass                            share of the mass on the joint's own limb (scenes, one joint)
     joint_mass, joint_pointing           against the tokens within one of the true joint, in every frame (one labelled joint)
     agreement                            rank correlation with the measured effect (scenes)
-    agreement_target                     the same within the target frame: to know that a model looks at no other frame ranks most
+    top_overlap                          share of the tenth of the tokens with the largest effects that are in the map's own first tenth (scenes)
+    agreement_target                     the same rank correlation within the target frame: to know that a model looks at no other frame ranks most
                                          tokens right, so `agreement` alone flatters every gradient
     """
 
@@ -95,7 +97,13 @@ class Explanation:
         """The maps `[T, rows, columns]` by method, and the measured effect."""
         out = {m.method: m.values[0].contiguous() for m in self.maps}
         if self.effect is not None:
-            out |= {"effect_change": self.effect.change[0].contiguous(), "effect_error": self.effect.error[0].contiguous()}
+            parts = {
+                "change": self.effect.change,
+                "error": self.effect.error,
+                "shift": self.effect.shift,
+                "shift_error": self.effect.shift_error,
+            }
+            out |= {f"effect_{name}": part[0].contiguous() for name, part in parts.items()}
         return out
 
 
@@ -106,27 +114,33 @@ def explain_clip(
     names: Sequence[str] | None = None,
     *,
     resamples: int = 2,
+    causes: str | Sequence[str] = "content",
+    effort: Effort = FULL,
     seed: int = 0,
     kind: str = "ce",
     progress: bool = False,
 ) -> Explanation:
-    """Explain one clip; `names` are of `methods.NAMES`, by default a choice that fits the model's stage.
+    """Explain one clip; `names` are of `methods.NAMES`, or `every` that the model can have; by default a choice that fits the stage.
 
-    `resamples` draws go into the measured effect (scenes; 0 leaves it out); `kind` is the loss the model was trained with, which says how
+    `resamples` draws of `causes` go into the measured effect (scenes; 0 leaves it out); `kind` is the loss the model was trained with, which says how
     to read the predicted pose.
     """
     stage = model.config.stage
     names = list(dict.fromkeys(names or methods.default_methods(stage, joint)))
+    if names == ["every"]:
+        names = list(methods.possible(stage))
     for name in names:
         methods.check(name, joint, model)
     clip = as_batch(subject.clip)
     maps = [
-        methods.explain(model, clip, joint, name, seed=seed)
+        methods.explain(model, clip, joint, name, seed=seed, effort=effort)
         for name in tqdm(names, desc="explaining", unit="method", disable=not progress, leave=False)
     ]
     effect = None
     if subject.world is not None and resamples:
-        effect = intervention.effect_map(model, subject.world, [subject.number], resamples=resamples, seed=seed, progress=progress)
+        effect = intervention.effect_map(
+            model, subject.world, [subject.number], causes=causes, resamples=resamples, seed=seed, progress=progress
+        )
     goals = _goals(model, clip, joint)
     measured = None if effect is None else effect.of(joint)
     scored = [_scores(found.values, goals, measured) for found in maps]
@@ -162,6 +176,7 @@ def _scores(values: torch.Tensor, goals: dict[str, torch.Tensor], effect: torch.
         out["joint_pointing"] = scores.pointing(values, goals["joint"]) if known else torch.tensor([torch.nan])
     if effect is not None:
         out["agreement"] = intervention.agreement(values, effect)
+        out["top_overlap"] = intervention.top_overlap(values, effect)
         target = slice(effect.shape[1] // 2, effect.shape[1] // 2 + 1)
         out["agreement_target"] = intervention.agreement(values[:, target], effect[:, target])
     return {name: None if torch.isnan(value[0]) else round(float(value[0]), 4) for name, value in out.items()}

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from causalpose.clip import Clip
+from causalpose.config import ModelConfig
 from causalpose.errors import CausalPoseError
 from causalpose.explain.maps import as_batch
 from causalpose.explain.truth import body_share
+from causalpose.model import heatmaps
 from causalpose.skeletons import keypoint_set
 
 DEFINITION = "log-probability (log-softmax over the heatmap) of the joint's predicted cell, fixed from the unchanged clip; no flip test"
@@ -47,6 +49,15 @@ def predicted_cells(logits: Tensor) -> Tensor:
 def log_probability(logits: Tensor, cells: Tensor) -> Tensor:
     """Log-softmax of heatmaps `[..., h, w]` at the given cells `[...]`."""
     return logits.float().flatten(-2).log_softmax(-1).gather(-1, cells[..., None])[..., 0]
+
+
+def expected_keypoints(logits: Tensor, config: ModelConfig) -> Tensor:
+    """Mean place of each heatmap's distribution, `[..., h, w]` -> `[..., 2]` in crop pixels (x, y): moves smoothly where a maximum jumps."""
+    probability = logits.float().flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
+    step_x, step_y = heatmaps.cell_size(config)
+    x = torch.arange(logits.shape[-1], device=logits.device) * step_x
+    y = torch.arange(logits.shape[-2], device=logits.device) * step_y
+    return torch.stack((probability.sum(-2) @ x, probability.sum(-1) @ y), -1)
 
 
 class JointScore(nn.Module):

@@ -51,7 +51,7 @@ def test_stage_two_on_a_scene(call, stage, tmp_path):
     assert [row["method"] for row in document["methods"]] == ["tcis", "saliency", "uniform"]
     for row in document["methods"]:
         assert set(row["scores"]) == {
-            "body_mass", "body_pointing", "body_auc", "limb_mass", "joint_mass", "joint_pointing", "agreement", "agreement_target",
+            "body_mass", "body_pointing", "body_auc", "limb_mass", "joint_mass", "joint_pointing", "agreement", "agreement_target", "top_overlap",
         }  # fmt: skip
         assert row["seconds"] >= 0 and row["forward_passes"] >= 0
     assert document["methods"][2]["scores"]["body_mass"] == document["chance"]["body_mass"]
@@ -77,6 +77,18 @@ def test_all_joints_and_no_effect(call, stage, tmp_path):
     assert document["protocol"]["effect"] is None
 
 
+def test_every_method_of_a_stage(call, stage, tmp_path):
+    code, _, errors = call(
+        stage(1), "--clip", 3, "--joint", "nose", "--methods", "every", "--effort", "light", "--causes", "background,clothing",
+        "--resamples", 1, "--quiet", "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert code == 0, errors
+    document = json.loads((tmp_path / "o" / "clip-3-nose.json").read_text())
+    names = [row["method"] for row in document["methods"]]
+    assert "tcis" not in names and {"shapley_sampling", "gradient_attention", "edges"} <= set(names)
+    assert document["protocol"]["effect"]["causes"] == ["background", "clothing"]
+
+
 def test_real_video(call, stage, tmp_path, shared_data):
     data = ("--data", shared_data / "pose2sim_video", "--out", tmp_path / "o", "--quiet")
     code, _, errors = call(stage(1), "--clip", 2, "--methods", "heatmap_mass,saliency,centre", *data)
@@ -96,6 +108,8 @@ def test_real_video(call, stage, tmp_path, shared_data):
         (("--condition", "fog"), "fog"),
         (("--split", "monday"), "no split 'monday'"),
         (("--data", "nowhere"), "nowhere"),
+        (("--effort", "some"), "--effort some is not one of: full, light"),
+        (("--resamples", 1, "--causes", "wind"), "unknown causes ['wind']"),
     ],
 )
 def test_bad_input_is_one_line(call, stage, tmp_path, arguments, text):

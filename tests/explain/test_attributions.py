@@ -131,7 +131,9 @@ def test_drawing_methods_are_captums_with_the_same_seed(model, clips):
     np.random.seed(5)
     greys = torch.linspace(0, 1, 5).view(5, 1, 1, 1, 1).expand(5, *frames.shape[1:])
     shap = GradientShap(function).attribute(frames, greys, n_samples=16, stdevs=0.05, additional_forward_args=(cells,))
-    assert torch.allclose(attribution(model, one, JOINT, "gradient_shap", seed=5).values, by_hand(shap.abs().detach()), atol=1e-6, rtol=1e-4)
+    assert torch.allclose(
+        attribution(model, one, JOINT, "gradient_shap", seed=5).values, by_hand(shap.abs().detach()), atol=1e-6, rtol=1e-4
+    )
     layer = targets.TokenScore(targets.JointScore(model, JOINT))
     tokens = layer.tokens(frames).detach()
     baseline = tokens.mean((2, 3, 4), keepdim=True).expand_as(tokens)
@@ -155,12 +157,18 @@ def test_occlusion_and_input_x_gradient_are_captums(model, clips):
     for one in (clips[:1], clips):  # alone, unchanged frames are not embedded again
         function, frames, cells = direct(model, one)
         windows = Occlusion(function).attribute(
-            frames, (1, 3, 8, 8), strides=(1, 3, 4, 4), baselines=attributions.mean_colour(frames.detach()), additional_forward_args=(cells,)
+            frames,
+            (1, 3, 8, 8),
+            strides=(1, 3, 4, 4),
+            baselines=attributions.mean_colour(frames.detach()),
+            additional_forward_args=(cells,),
         )
         assert torch.allclose(attribution(model, one, JOINT, "occlusion").values, by_hand(windows.abs().detach()), atol=2e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["saliency", "feature_ablation", "occlusion", "shapley_sampling", "grad_cam", "layer_integrated_gradients"])
+@pytest.mark.parametrize(
+    "method", ["saliency", "feature_ablation", "occlusion", "shapley_sampling", "grad_cam", "layer_integrated_gradients"]
+)
 def test_every_joint_at_once_is_each_joint_alone(clips, method):
     model, _ = random_model(1)
     maps = every_joint(model, clips[1], method, seed=2)

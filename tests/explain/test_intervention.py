@@ -75,6 +75,42 @@ def test_agreement_by_hand():
         agreement(a, b[0])
 
 
+def test_the_shift_is_how_far_the_expected_keypoint_moves(world):
+    """The same region pasted by hand; the mean of the softmax over cells, in pixels (31/15 apart on a 32-pixel frame of 16 cells)."""
+    model, _ = random_model(1)
+    found = effect_map(model, world, [3], causes="surroundings", resamples=2, batch=7)
+    assert found.causes == intervention.SURROUNDINGS
+    t, row, column, moves = 1, 1, 2, []
+    factual = world.render([3])
+    for salt in (1, 2):
+        frames = factual.frames.clone()
+        frames[:, t, :, 8:16, 16:24] = world.resample(*found.causes, salt=salt).render([3]).frames[:, t, :, 8:16, 16:24]
+        with torch.no_grad():
+            both = model(torch.cat([factual.frames, frames])).heatmaps.flatten(2).softmax(2).unflatten(2, (16, 16))
+        cells = torch.arange(16.0)
+        places = torch.stack([(both.sum(2) * cells).sum(2), (both.sum(3) * cells).sum(2)], -1) * 31 / 15
+        moves.append((places[1] - places[0]).norm(dim=-1))
+    assert torch.allclose(found.shift[0, :, t, row, column], (moves[0] + moves[1]) / 2, atol=1e-4) and moves[0].max() > 0.01
+    assert torch.allclose(found.shift_error[0, :, t, row, column], (moves[0] - moves[1]).abs() / 2, atol=1e-4)
+
+
+def test_surroundings_leave_the_keypoints_alone(world):
+    factual, other = world.render([0, 1]), intervention.redrawn(world, intervention.SURROUNDINGS, 3).render([0, 1])
+    assert torch.equal(factual.keypoints, other.keypoints) and not torch.equal(factual.frames, other.frames)
+
+
+def test_top_overlap_by_hand():
+    """Of ten tokens the largest two are 8 and 9; the map has 9 and 3 on top: one of two. A constant map gets chance, 2/10."""
+    effect = torch.arange(10.0).view(1, 1, 2, 5)
+    found = torch.zeros(10)
+    found[[9, 3]] = 1.0
+    assert intervention.top_overlap(found.view(1, 1, 2, 5), effect, 0.2).item() == pytest.approx(0.5)
+    assert intervention.top_overlap(torch.ones(1, 1, 2, 5), effect, 0.2).item() == pytest.approx(0.2)
+    assert math.isnan(intervention.top_overlap(effect, torch.ones(1, 1, 2, 5)).item())
+    with pytest.raises(CausalPoseError, match="share = 1"):
+        intervention.top_overlap(effect, effect, 1)
+
+
 def test_wrong_input(world):
     model, _ = random_model(1)
     with pytest.raises(CausalPoseError, match=r"unknown causes \['wind'\]"):
