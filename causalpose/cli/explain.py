@@ -24,7 +24,8 @@ def explain(
         typer.Option(
             help="Names, separated by commas, or [bold]every[/bold]. Token maps: tcis, heatmap_mass, encoder_attention, attention_rollout, "
             "gradient_attention; attributions: saliency, input_x_gradient, integrated_gradients, smooth_grad, gradient_shap, occlusion, "
-            "feature_ablation, shapley_sampling, grad_cam, grad_x_token, layer_integrated_gradients; controls: random, uniform, centre, edges. "
+            "feature_ablation, shapley_sampling, grad_cam, grad_x_token, layer_integrated_gradients; controls: random, uniform, centre, "
+            "edges. "
             "Default: a choice that fits the stage.",
             rich_help_panel=WHAT,
         ),

@@ -271,8 +271,8 @@ def attribution(model: nn.Module, clip: Clip, joint: str, method: str, *, seed: 
 def every_joint(model: nn.Module, clip: Clip, method: str, *, seed: int = 0, effort: Effort = FULL) -> list[Map]:
     """The maps of all joints of *one* clip, in the order of the keypoint set.
 
-    A perturbation method reads all joints from each forward pass; a gradient method takes several joints as one batch. The seconds and passes
-    of a map are its share of the whole.
+    A perturbation method reads all joints from each forward pass; a gradient method takes several joints as one batch. The seconds and
+    passes of a map are its share of the whole.
     """
     _check(model, method)
     if len(as_batch(clip).frames) != 1:

@@ -49,7 +49,7 @@ def pool(maps: list[Map]) -> Map:
     first = maps[0]
     values = torch.stack([shares(found.values) for found in maps]).mean(0)
     joint = first.joint if len(maps) == 1 else "all"
-    return Map(first.method, joint, values, sum(m.seconds for m in maps), sum(m.forward_passes for m in maps), first.facts)
+    return Map(first.method, joint, values, sum(m.seconds for m in maps), round(sum(m.forward_passes for m in maps), 6), first.facts)
 
 
 def join(maps: list[Map]) -> Map:

@@ -7,8 +7,8 @@ from torch import nn
 from causalpose.clip import Clip
 from causalpose.errors import CausalPoseError
 from causalpose.explain import targets
-from causalpose.explain.attributions import METHODS as ATTRIBUTIONS
 from causalpose.explain.attributions import FULL, Effort, attribution, every_joint
+from causalpose.explain.attributions import METHODS as ATTRIBUTIONS
 from causalpose.explain.maps import Map, as_batch, join, pool
 from causalpose.explain.tokenmaps import ALL, CONTROLS, TOKEN_MAPS, random
 

@@ -55,9 +55,9 @@ class Explanation:
     limb_mass                            share of the mass on the joint's own limb (scenes, one joint)
     joint_mass, joint_pointing           against the tokens within one of the true joint, in every frame (one labelled joint)
     agreement                            rank correlation with the measured effect (scenes)
-    top_overlap                          share of the tenth of the tokens with the largest effects that are in the map's own first tenth (scenes)
-    agreement_target                     the same rank correlation within the target frame: to know that a model looks at no other frame ranks most
-                                         tokens right, so `agreement` alone flatters every gradient
+    top_overlap                          how much of the tenth of the tokens with the largest effects is in the map's first tenth (scenes)
+    agreement_target                     the same rank correlation within the target frame: to know that a model looks at no other frame
+                                         ranks most tokens right, so `agreement` alone flatters every gradient
     """
 
     subject: Subject
@@ -122,8 +122,8 @@ def explain_clip(
 ) -> Explanation:
     """Explain one clip; `names` are of `methods.NAMES`, or `every` that the model can have; by default a choice that fits the stage.
 
-    `resamples` draws of `causes` go into the measured effect (scenes; 0 leaves it out); `kind` is the loss the model was trained with, which says how
-    to read the predicted pose.
+    `resamples` draws of `causes` go into the measured effect (scenes; 0 leaves it out); `kind` is the loss the model was trained with,
+    which says how to read the predicted pose.
     """
     stage = model.config.stage
     names = list(dict.fromkeys(names or methods.default_methods(stage, joint)))

@@ -52,7 +52,7 @@ def log_probability(logits: Tensor, cells: Tensor) -> Tensor:
 
 
 def expected_keypoints(logits: Tensor, config: ModelConfig) -> Tensor:
-    """Mean place of each heatmap's distribution, `[..., h, w]` -> `[..., 2]` in crop pixels (x, y): moves smoothly where a maximum jumps."""
+    """Mean place of each heatmap's distribution, `[..., h, w]` -> `[..., 2]` in crop pixels (x, y): it moves where a maximum jumps."""
     probability = logits.float().flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
     step_x, step_y = heatmaps.cell_size(config)
     x = torch.arange(logits.shape[-1], device=logits.device) * step_x

@@ -1,7 +1,7 @@
 """Maps that a model holds itself, and controls that any map must beat.
 
-`tcis` is stage 2's importance; `heatmap_mass` and the attention maps (`attention`) are what a stage-1 model already tells. The controls know
-nothing of the model: `random`, `uniform`, `centre` (a crop is centred on its person) and `edges` (a person has contours).
+`tcis` is stage 2's importance; `heatmap_mass` and the attention maps (`attention`) are what a stage-1 model already tells. The controls
+know nothing of the model: `random`, `uniform`, `centre` (a crop is centred on its person) and `edges` (a person has contours).
 """
 
 import time

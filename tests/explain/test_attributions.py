@@ -158,17 +158,20 @@ def test_occlusion_and_input_x_gradient_are_captums(model, clips):
         function, frames, cells = direct(model, one)
         windows = Occlusion(function).attribute(
             frames,
-            (1, 3, 8, 8),
-            strides=(1, 3, 4, 4),
+            (1, 3, 16, 16),
+            strides=(1, 3, 8, 8),
             baselines=attributions.mean_colour(frames.detach()),
             additional_forward_args=(cells,),
         )
-        assert torch.allclose(attribution(model, one, JOINT, "occlusion").values, by_hand(windows.abs().detach()), atol=2e-4, rtol=1e-4)
+        assert torch.allclose(
+            attribution(model, one, JOINT, "occlusion", effort=attributions.LIGHT).values,
+            by_hand(windows.abs().detach()),
+            atol=2e-4,
+            rtol=1e-4,
+        )
 
 
-@pytest.mark.parametrize(
-    "method", ["saliency", "feature_ablation", "occlusion", "shapley_sampling", "grad_cam", "layer_integrated_gradients"]
-)
+@pytest.mark.parametrize("method", ["saliency", "feature_ablation", "shapley_sampling", "grad_cam", "layer_integrated_gradients"])
 def test_every_joint_at_once_is_each_joint_alone(clips, method):
     model, _ = random_model(1)
     maps = every_joint(model, clips[1], method, seed=2)
