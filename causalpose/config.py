@@ -332,6 +332,7 @@ class DataConfig:
     condition   of the training clips (scenes): `mixed`, everything the level contains, or one test condition, such as `clean`
     labels      the first so many training clips are labelled and half of every batch is theirs; the rest lose their labels and feed the
                 auxiliary losses alone. None: all are labelled
+    shuffled    a placebo: every training clip carries the labels of another clip
     dilation    frames between two frames of a clip (real video)
     bias        shortcuts planted in the scenes that training sees, as `child<-parent:probability`, several with commas between, e.g.
                 `background<-motion:0.9`, `distractors<-pose:0.9` (`causalpose.scenes.bias`); the test conditions stay without
@@ -345,6 +346,7 @@ class DataConfig:
     level: str = "default"
     condition: str = "mixed"
     labels: int | None = None
+    shuffled: bool = False
     split: str = "train"
     seed: int = 0
     dilation: int = 2

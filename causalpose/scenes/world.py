@@ -219,12 +219,15 @@ class World:
 
     # -- rendering -----------------------------------------------------------------------------------------------------
 
-    def render(self, clips, chunk: int = 64, device="cpu") -> Clip:
-        """Render clips by number: a batch `Clip` with frames, keypoints, states and part labels."""
+    def render(self, clips, chunk: int = 64, device="cpu", person: bool = True) -> Clip:
+        """Render clips by number: a batch `Clip` with frames, keypoints, states and part labels.
+
+        Without the `person` the stage is empty: body and shadow are not painted, everything else and the keypoints stay.
+        """
         clips = _clip_numbers(clips)
         if chunk < 1:
             raise CausalPoseError(f"render: chunk = {chunk} must be at least 1")
-        return concatenate([self._render(clips[i : i + chunk], device) for i in range(0, len(clips), chunk)])
+        return concatenate([self._render(clips[i : i + chunk], device, person) for i in range(0, len(clips), chunk)])
 
     def pair(self, clips, **settings) -> tuple[Clip, Clip]:
         """The clips as they are and as they would be under `do(**settings)`."""
@@ -250,7 +253,7 @@ class World:
         mask = mask.repeat_interleave(self.height // rows, -2).repeat_interleave(self.width // columns, -1)[:, :, None]
         return replace(factual, frames=torch.where(mask, other.frames, factual.frames))
 
-    def _render(self, clips: np.ndarray, device) -> Clip:
+    def _render(self, clips: np.ndarray, device, person: bool = True) -> Clip:
         values = self.values(clips)
         B, T, H, W = len(clips), self.frames, self.height, self.width
         times = torch.arange(T, dtype=torch.float64) - T // 2
@@ -266,7 +269,7 @@ class World:
             part = {name: {k: v[group] for k, v in table.items()} for name, table in values.items()}
             spread = (torch.arange(steps, dtype=torch.float64) - steps // 2) / steps
             frame = (times[None, :, None] + part["lens"]["shutter"][:, None, None] * spread).flatten(1)  # [b, T·S]
-            picture, label, points, state, torso = self._draw(part, frame, steps, device)
+            picture, label, points, state, torso = self._draw(part, frame, steps, device, person)
             pictures[group], labels[group] = picture, label
             keypoints[group], states[group], scale[group] = points, state, torso
         pictures = lens.expose(pictures, values["lens"])
@@ -274,7 +277,7 @@ class World:
         frames = lens.sense(pictures, values["lens"], values["sensor"], Stream(self.seed, source, "grain", salt))
         return Clip(frames, keypoints, states, scale, torch.zeros(B, dtype=torch.uint8), torch.from_numpy(clips.copy()), labels)
 
-    def _draw(self, values, frame: Tensor, steps: int, device):
+    def _draw(self, values, frame: Tensor, steps: int, device, person: bool = True):
         """Geometry and pixels of clips that all have `steps` sub-frames; frame `[b, T·S]` in frames from the target."""
         b, H, W, T = len(frame), self.height, self.width, self.frames
         nominal = torch.zeros(b, 1, dtype=torch.float64)
@@ -299,11 +302,11 @@ class World:
         bars = join(
             [
                 surroundings.structures(values["background"], shift, H, W),
-                surroundings.shadow(xy, size),
+                *((surroundings.shadow(xy, size),) if person else ()),
                 surroundings.distractor_bars(values["distractors"], frame, shift, pelvis, sitting, scale, H, W),
                 surroundings.prop_bars(values["distractors"], shift, pelvis, target[:, KEYPOINTS.index(surroundings.POINTED_AT)], H, W),
                 surroundings.bystander_bars(values["distractors"], frame * motion.FRAME_SECONDS, scale, target[:, 0, 0], ground, shift, H),
-                surroundings.person(xy, depth, size, values["body"], values["clothing"], values["skin"]),
+                *((surroundings.person(xy, depth, size, values["body"], values["clothing"], values["skin"]),) if person else ()),
                 surroundings.occluder_bars(values["occluders"], frame, target[:, : len(KEYPOINTS)], H),
             ]
         )

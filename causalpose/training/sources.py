@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from causalpose.clip import CONDITIONS
 from causalpose.config import Config
+from causalpose.data.placebo import ShuffledLabels
 from causalpose.data.source import PersonSource
 from causalpose.scenes.dataset import SceneSource
 
@@ -12,12 +13,18 @@ SCENES = "scenes"
 
 def training_source(
     config: Config, *, split: str | None = None, clips: int | None = None, progress: bool = False
-) -> SceneSource | PersonSource:
+) -> SceneSource | PersonSource | ShuffledLabels:
     """The clips that `config.data` describes, or with `split` and `clips` those of a held-out split (under all conditions, not
     `data.condition`, which is the training clips').
 
-    A single-frame model needs no more than the target frame, so its scenes are rendered with one.
+    A single-frame model needs no more than the target frame, so its scenes are rendered with one. `data.shuffled` shuffles the labels of
+    the training clips, never those of a held-out split.
     """
+    source = _clips(config, split, clips, progress)
+    return ShuffledLabels(source, config.data.seed) if config.data.shuffled and split is None else source
+
+
+def _clips(config: Config, split: str | None, clips: int | None, progress: bool) -> SceneSource | PersonSource:
     data = replace(config.data, split=split or config.data.split, clips=clips or config.data.clips)
     if data.source != SCENES:
         return PersonSource(data.source, data.split, config.model, data)

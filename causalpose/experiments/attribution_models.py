@@ -1,0 +1,134 @@
+"""The models that the attribution study explains, each trained here from the shipped weights, and where they lie.
+
+    stage1       multitask coarse learning, both tasks; stage1-none, -mask, -noise: with neither or one of the tasks
+    stage2       the default selector, from that seed's stage1; stage2-tcis: the paper's selector, taught by the pose alone
+    untrained    stage 2 with fresh weights
+    shuffled     stage 2 from nothing on shuffled labels
+    biased       stage 2 in a world with a planted shortcut; unbiased: its twin, the same picture with nothing to learn from it
+
+A model is trained once: its folder is named by configuration, starting weights and the code that trains.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from causalpose.config import Config, config_hash, override, preset
+from causalpose.errors import CausalPoseError
+from causalpose.experiments.provenance import file_hash, source_hash
+from causalpose.model.cmpose import CMPose
+from causalpose.training import checkpoint, loop
+from causalpose.training.sources import training_source
+
+# A stick whose tip is at the right wrist in nineteen of twenty training clips, and never in the twin's.
+SHORTCUT, NO_SHORTCUT, SHORTCUT_JOINT = "distractors<-pose:0.95", "distractors<-pose:0", "right_wrist"
+PLAIN_TCIS = {
+    "model.fte.selector": "attention", "model.fte.supervision": "none", "model.fte.train_selection": "hard", "model.fte.keep_anneal": 0.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model of the study: stage, what it changes in the preset, the arm or shipped weights it starts from, whether it is trained."""
+
+    stage: int
+    changes: dict = field(default_factory=dict)
+    start: str | None = None
+    trained: bool = True
+    steps: float = 1.0  # in units of the study's steps
+    frozen: bool = True
+
+
+ARMS: dict[str, Arm] = {
+    "stage1": Arm(1, start="tiny-backbone"),
+    "stage1-none": Arm(1, {"model.mcl.mask": False, "model.mcl.noise": False}, "tiny-backbone"),
+    "stage1-mask": Arm(1, {"model.mcl.noise": False}, "tiny-backbone"),
+    "stage1-noise": Arm(1, {"model.mcl.mask": False}, "tiny-backbone"),
+    "stage2": Arm(2, start="stage1"),
+    "stage2-tcis": Arm(2, PLAIN_TCIS, "stage1"),
+    "untrained": Arm(2, trained=False),
+    "shuffled": Arm(2, {"data.shuffled": True}, frozen=False, steps=0.5),
+    "biased": Arm(2, {"data.bias": SHORTCUT}, "tiny-stage1"),
+    "unbiased": Arm(2, {"data.bias": NO_SHORTCUT}, "tiny-stage1"),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Sizes of the study's trainings; `overrides` are settings of every model."""
+
+    steps: int
+    clips: int
+    batch: int = 32
+    preset: str = "tiny"
+    overrides: tuple[str, ...] = ()
+
+    def config(self, name: str, seed: int) -> Config:
+        """An arm's whole configuration."""
+        arm = arm_of(name)
+        steps = max(2, round(self.steps * arm.steps))
+        values = {
+            "model.stage": arm.stage, "train.steps": steps, "train.batch": self.batch, "train.warmup": max(1, steps // 10),
+            "train.checkpoint_every": max(1, steps // 2), "train.augment": False, "train.precision": "bf16", "train.seed": seed,
+            "train.lr": 2e-3 if arm.frozen else 1e-3, "train.freeze": arm.frozen and arm.start is not None, "data.clips": self.clips,
+        }  # fmt: skip
+        return override(override(preset(self.preset), values | arm.changes), self.overrides)
+
+
+def arm_of(name: str) -> Arm:
+    """Look an arm up by name."""
+    if name not in ARMS:
+        raise CausalPoseError(f"unknown model {name!r} of the attribution study; known: {', '.join(ARMS)}")
+    return ARMS[name]
+
+
+def start_of(name: str, seed: int, training: Training, root: Path, starts: dict[str, str]) -> str | None:
+    """The weights that an arm starts from: another arm's run, or a checkpoint; `starts` replaces shipped names (in tests, say)."""
+    start = arm_of(name).start
+    if start is None:
+        return None
+    return str(folder(start, seed, training, root, starts)) if start in ARMS else starts.get(start, start)
+
+
+def key(name: str, seed: int, training: Training, starts: dict[str, str]) -> str:
+    """Twelve hexadecimal digits of everything that decides a model's weights."""
+    start = arm_of(name).start
+    below = None
+    if start in ARMS:
+        below = key(start, seed, training, starts)
+    elif start is not None:
+        below = file_hash(checkpoint.locate(starts.get(start, start)))
+    text = json.dumps([config_hash(training.config(name, seed)), below, source_hash()])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def folder(name: str, seed: int, training: Training, root: Path, starts: dict[str, str]) -> Path:
+    """The run folder of an arm with a seed."""
+    return root / "models" / f"{name}-seed{seed}-{key(name, seed, training, starts)}"
+
+
+def train(name: str, seed: int, training: Training, root: Path, starts: dict[str, str], progress: bool = True) -> None:
+    """Train an arm and what it starts from, going on where it was interrupted; a finished one is left as it is."""
+    arm, where = arm_of(name), folder(name, seed, training, root, starts)
+    if not arm.trained or (where / "model.safetensors").is_file():
+        return
+    if arm.start in ARMS:
+        train(arm.start, seed, training, root, starts, progress)
+    config = training.config(name, seed)
+    init = start_of(name, seed, training, root, starts)
+    loop.train(config, training_source(config, progress=progress), where, init=init, resume=True, progress=progress)
+
+
+def load(name: str, seed: int, training: Training, root: Path, starts: dict[str, str], progress: bool = True) -> tuple[CMPose, Config]:
+    """The model of an arm in eval mode, trained first where it is missing, and its configuration."""
+    if not arm_of(name).trained:
+        config = training.config(name, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return CMPose(config.model).eval(), config
+    train(name, seed, training, root, starts, progress)
+    model, config, _ = checkpoint.load(folder(name, seed, training, root, starts))
+    return model, config
