@@ -49,7 +49,7 @@ def ranking(values: Tensor, seed: int = 0) -> Tensor:
     flat = values.flatten(1)
     draw = torch.rand(flat.shape, generator=torch.Generator().manual_seed(seed))
     shuffled = draw.argsort(1)
-    return shuffled.gather(1, flat.gather(1, shuffled).argsort(1, descending=True, stable=True))
+    return shuffled.gather(1, flat.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
 
 
 @torch.no_grad()

@@ -18,7 +18,8 @@ import torch
 
 from causalpose.config import Config, config_hash, override, preset
 from causalpose.errors import CausalPoseError
-from causalpose.experiments.provenance import file_hash, source_hash
+from causalpose.experiments.modules import code_hash
+from causalpose.experiments.provenance import file_hash
 from causalpose.model.cmpose import CMPose
 from causalpose.training import checkpoint, loop
 from causalpose.training.sources import training_source
@@ -86,7 +87,7 @@ def arm_of(name: str) -> Arm:
 
 
 def start_of(name: str, seed: int, training: Training, root: Path, starts: dict[str, str]) -> str | None:
-    """The weights that an arm starts from: another arm's run, or a checkpoint; `starts` replaces shipped names (in tests, say)."""
+    """The weights an arm starts from: another arm's run, or a checkpoint; `starts` replaces shipped names (in tests, say)."""
     start = arm_of(name).start
     if start is None:
         return None
@@ -101,7 +102,9 @@ def key(name: str, seed: int, training: Training, starts: dict[str, str]) -> str
         below = key(start, seed, training, starts)
     elif start is not None:
         below = file_hash(checkpoint.locate(starts.get(start, start)))
-    text = json.dumps([config_hash(training.config(name, seed)), below, source_hash()])
+    text = json.dumps(
+        [config_hash(training.config(name, seed)), below, code_hash("causalpose.training.loop", "causalpose.training.sources")]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

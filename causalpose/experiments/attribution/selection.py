@@ -1,0 +1,46 @@
+"""Selection on trial (`explain.trial`) on many clips."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from causalpose.experiments.attribution.subject import Question, Rows, Subject
+from causalpose.explain import targets, trial, truth
+
+KEEP_RATES = (0.1, 0.3, 0.5)
+
+
+def selection(subject: Subject, clips: Sequence[int], question: Question, rates: Sequence[float] = KEEP_RATES) -> pd.DataFrame:
+    """Other selections at the same number of tokens, and other content in the tokens that were not selected."""
+    model, kind, rows = subject.model, subject.config.train.loss, Rows("selection", subject)
+    batch = subject.world().render(clips)
+    elsewhere = subject.world().resample("background", salt=1).render(clips)
+    with torch.no_grad():
+        tokens = torch.cat([model.embed(targets.inputs(model, batch[i : i + 32])) for i in range(0, len(batch), 32)])
+        others = {
+            "another-clip": tokens.roll(1, 0),
+            "background": torch.cat([model.embed(targets.inputs(model, elsewhere[i : i + 32])) for i in range(0, len(batch), 32)]),
+        }
+
+    def put(method: str, score: str, values: torch.Tensor) -> None:
+        for number, value in zip(clips, values.tolist(), strict=True):
+            rows.add(number, "all", method, score, value)
+
+    everything, _ = trial.swapped(model, tokens, batch, "all", 1.0, kind)
+    put("all", "pck", trial.accuracy(everything, batch))
+    for rate in rates:
+        own, causal = trial.swapped(model, tokens, batch, model.config.fte.selector, rate, kind)
+        share = truth.body_share(batch, model.config.grid).flatten(1) >= truth.BODY_TOKEN
+        put("own", f"recall_of_body@{rate:g}", (causal.cpu() & share).sum(1).double() / share.sum(1).clamp_min(1))
+        for selector in ("own", *trial.SWAPS[:-1]):
+            name = model.config.fte.selector if selector == "own" else selector
+            found = own if selector == "own" else trial.swapped(model, tokens, batch, name, rate, kind)[0]
+            put(selector, f"pck@{rate:g}", trial.accuracy(found, batch))
+            put(selector, f"shift@{rate:g}", trial.shift(found, own, batch))
+        for what, replacement in others.items():
+            for choice in trial.CHOICES:
+                found = trial.exchanged(model, tokens, replacement, batch, choice, rate, kind)
+                put(choice, f"pck_{what}@{rate:g}", trial.accuracy(found, batch))
+                put(choice, f"shift_{what}@{rate:g}", trial.shift(found, own, batch))
+    return rows.frame()

@@ -1,0 +1,167 @@
+"""Tables of the attribution study: means with intervals over seeds x clips, paired differences, and what they say.
+
+A score's rows make a matrix, seeds by clips; its interval draws both anew (`evaluation.statistics`). Methods are compared on the same
+models, clips and joints.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from causalpose.errors import CausalPoseError
+from causalpose.evaluation import statistics
+
+# Which way is good. Scores that are not here are costs or facts about the model.
+HIGHER = (
+    "agreement", "agreement_target", "top_overlap", "agreement_surroundings", "agreement_target_surroundings", "top_overlap_surroundings",
+    "body_mass", "body_auc", "limb_mass", "limb_auc", "joint_mass", "joint_pointing", "insertion_mean_token", "insertion_blur",
+    "insertion_background", "stability",
+)  # fmt: skip
+LOWER = (
+    "deletion_mean_token", "deletion_blur", "deletion_background", "infidelity", "sensitivity", "randomised_head", "randomised_enhancement",
+    "randomised_importance", "randomised_encoder", "randomised_backbone",
+)  # fmt: skip
+CONTROLS = ("random", "uniform", "centre", "edges")
+GROUP = ["part", "arm", "method", "score"]
+
+
+def matrix(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one part, arm, method and score as seeds by clips."""
+    return rows.pivot_table(index="seed", columns="clip", values="value", aggfunc="mean", dropna=False)
+
+
+def summary(rows: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd.DataFrame:
+    """Mean and 95 % interval of every score: columns part, arm, method, score, mean, low, high, seeds, clips."""
+    out = []
+    for keys, part in rows.groupby(GROUP, sort=False):
+        values = matrix(part).to_numpy()
+        if np.isnan(values).any(0).all():
+            continue  # undefined for every clip: a constant map ranks nothing, say
+        interval = statistics.bootstrap(values, resamples=resamples)
+        out.append((*keys, interval.mean, interval.low, interval.high, interval.seeds, interval.clips))
+    return pd.DataFrame(out, columns=[*GROUP, "mean", "low", "high", "seeds", "clips"])
+
+
+def paired(rows: pd.DataFrame, part: str, left: tuple[str, str], right: tuple[str, str], score: str) -> statistics.Interval | None:
+    """Difference left - right of two (arm, method) on a score, on the clips and seeds that both have; None where there are none."""
+    chosen = rows[(rows["part"] == part) & (rows["score"] == score)]
+    a, b = (matrix(chosen[(chosen["arm"] == arm) & (chosen["method"] == method)]) for arm, method in (left, right))
+    seeds, clips = a.index.intersection(b.index), a.columns.intersection(b.columns)
+    if not len(seeds) or not len(clips):
+        return None
+    a, b = a.loc[seeds, clips].to_numpy(), b.loc[seeds, clips].to_numpy()
+    if (np.isnan(a) | np.isnan(b)).any(0).all():
+        return None
+    return statistics.paired(b, a)
+
+
+def comparisons(rows: pd.DataFrame, against: Sequence[str] = ("centre", "tcis"), scores: Sequence[str] | None = None) -> pd.DataFrame:
+    """Every method minus reference methods on the same model, in the part `maps`, Holm-corrected over the methods of a score.
+
+    Columns: part, arm, score, method, against, mean, low, high, effect, p, p_holm, seeds, clips, distinguishable.
+    """
+    main, out = rows[rows["part"] == "maps"], []
+    scores = [score for score in scores or (*HIGHER, *LOWER) if (main["score"] == score).any()]
+    for arm in main["arm"].unique():
+        own = main[main["arm"] == arm]
+        for score in scores:
+            names = list(own[own["score"] == score]["method"].unique())
+            for reference in against:
+                found = [
+                    (name, paired(own, "maps", (arm, name), (arm, reference), score)) for name in names if name not in (reference, "effect")
+                ]
+                found = [(name, interval) for name, interval in found if interval is not None]
+                adjusted = statistics.holm([interval.p for _, interval in found])
+                for (name, interval), p in zip(found, adjusted, strict=True):
+                    out.append(
+                        ("maps", arm, score, name, reference, interval.mean, interval.low, interval.high, interval.effect, interval.p, p,
+                         interval.seeds, interval.clips, interval.distinguishable)
+                    )  # fmt: skip
+    columns = [
+        "part",
+        "arm",
+        "score",
+        "method",
+        "against",
+        "mean",
+        "low",
+        "high",
+        "effect",
+        "p",
+        "p_holm",
+        "seeds",
+        "clips",
+        "distinguishable",
+    ]
+    return pd.DataFrame(out, columns=columns)
+
+
+def revealed(rows: pd.DataFrame, biased: str = "biased", unbiased: str = "unbiased") -> pd.DataFrame:
+    """Which maps show the planted shortcut: the biased model's score on the stick minus its twin's, on the same clips.
+
+    Columns: method, score, biased, unbiased, mean, low, high, clips, verdict. `reveals`: the interval is above zero; `silent`: it is not.
+    """
+    out = []
+    part = rows[rows["part"] == "shortcut"]
+    for score in ("stick_auc", "stick_mass"):
+        for method in part[part["score"] == score]["method"].unique():
+            interval = paired(part, "shortcut", (biased, method), (unbiased, method), score)
+            if interval is None:
+                continue
+            means = [
+                part[(part["arm"] == arm) & (part["method"] == method) & (part["score"] == score)]["value"].mean()
+                for arm in (biased, unbiased)
+            ]
+            verdict = "reveals" if interval.low > 0 else "silent"
+            out.append((method, score, *means, interval.mean, interval.low, interval.high, interval.clips, verdict))
+    return pd.DataFrame(out, columns=["method", "score", "biased", "unbiased", "mean", "low", "high", "clips", "verdict"])
+
+
+# What a method must not reach where there is nothing to find, by score: the value of chance.
+_CHANCE = {"body_auc": 0.5, "limb_auc": 0.5, "agreement_target": 0.0}
+
+
+def called_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """Methods that score above chance where the model knows nothing, or the joint is not there.
+
+    Columns: placebo, method, score, mean, low, high, clips. On `untrained` and `shuffled` models a map that still finds the body shows the
+    picture, not what was learned; for a joint outside the image a map that still ranks the body above the rest answers another question.
+    """
+    places = {"untrained": ("maps", "untrained"), "shuffled": ("maps", "shuffled"), "joint outside": ("outside", None)}
+    found = summary(rows[rows["score"].isin(_CHANCE)])
+    out = []
+    for placebo, (part, arm) in places.items():
+        chosen = found[(found["part"] == part) & ((found["arm"] == arm) if arm else True)]
+        if placebo == "joint outside":  # against measured effects a map may well agree there; against the body it should not
+            chosen = chosen[chosen["score"] == "body_auc"]
+        else:
+            chosen = chosen[chosen["score"] != "agreement_target"]
+        for row in chosen.itertuples():
+            if row.method != "effect" and row.low > _CHANCE[row.score]:
+                label = placebo if arm else f"{placebo} ({row.arm})"
+                out.append((label, row.method, row.score, row.mean, row.low, row.high, row.clips))
+    return pd.DataFrame(out, columns=["placebo", "method", "score", "mean", "low", "high", "clips"])
+
+
+def disagreements(rows: pd.DataFrame, method: str = "tcis", count: int = 10) -> pd.DataFrame:
+    """The clips in which a method and the measured effects disagree most: columns arm, seed, clip, joint, value, lowest agreement first.
+
+    A clip stands once, with the seed in which it is worst.
+    """
+    chosen = rows[(rows["part"] == "maps") & (rows["method"] == method) & (rows["score"] == "agreement")].dropna(subset="value")
+    if chosen.empty:
+        raise CausalPoseError(f"no clip has a {method} map and measured effects")
+    return chosen.sort_values("value").drop_duplicates("clip")[["arm", "seed", "clip", "joint", "value"]].head(count).reset_index(drop=True)
+
+
+def wide(summarised: pd.DataFrame, arm: str, scores: Sequence[str], part: str = "maps", digits: int = 2) -> pd.DataFrame:
+    """Methods by scores as text, `mean [low, high]`, in the order of the first score."""
+    rows = summarised[(summarised["part"] == part) & (summarised["arm"] == arm) & summarised["score"].isin(list(scores))]
+    text = rows.assign(text=[f"{r.mean:.{digits}f} [{r.low:.{digits}f}, {r.high:.{digits}f}]" for r in rows.itertuples(index=False)])
+    frame = text.pivot(index="method", columns="score", values="text").reindex(columns=list(scores))
+    first = rows[rows["score"] == scores[0]].set_index("method")["mean"]
+    order = first.reindex(frame.index).sort_values(ascending=scores[0] in LOWER, na_position="last").index
+    frame = frame.loc[order].fillna("–")
+    frame.index.name = frame.columns.name = None
+    return frame

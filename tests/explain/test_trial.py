@@ -1,0 +1,63 @@
+"""Selection on trial."""
+
+import pytest
+import torch
+
+from causalpose.errors import CausalPoseError
+from causalpose.explain import targets, trial, truth
+from tests.explain.models import random_model
+
+
+@pytest.fixture
+def on_trial(clips):
+    model, _ = random_model(2)
+    with torch.no_grad():
+        return model, model.embed(targets.inputs(model, clips)), clips
+
+
+def test_swaps_choose_as_they_say_at_equal_number(on_trial):
+    model, tokens, clips = on_trial
+    config = model.config
+    importance = model.forward_tokens(tokens, return_maps=True).maps["importance"].flatten(1)
+    chosen = {name: trial.swapped(model, tokens, clips, name, 0.25)[1] for name in trial.SWAPS[:-1]}
+    assert all(mask.sum(1).tolist() == [12, 12] for mask in chosen.values())
+    top = importance.topk(12, 1).indices
+    assert chosen["attention"].gather(1, top).all() and not (chosen["attention"] & chosen["bottom"]).any()
+    body = truth.body_share(clips, config.grid).flatten(1)
+    for mask, share in zip(chosen["oracle"], body, strict=True):
+        assert share[mask].min() >= share[~mask].max() - 1e-6
+    assert model.config == config, "the model is given back as it was"
+
+
+def test_exchanging_tokens_touches_the_others_only(on_trial):
+    """Replaced by themselves nothing changes; with every token kept, replacements do not matter; else they do."""
+    model, tokens, clips = on_trial
+    own, _ = trial.swapped(model, tokens, clips, "attention", 0.25)
+    assert torch.equal(trial.exchanged(model, tokens, tokens, clips, "attention", 0.25), own)
+    other = torch.randn_like(tokens)
+    every, _ = trial.swapped(model, tokens, clips, "attention", 1.0)
+    assert torch.allclose(trial.exchanged(model, tokens, other, clips, "random", 1.0), every)
+    assert (trial.exchanged(model, tokens, other, clips, "oracle", 0.25) - own).abs().max() > 0.1
+
+
+def test_accuracy_and_shift_by_hand(clips):
+    """All joints right is 100; one of the counted joints moved by half the scale is wrong."""
+    points = clips.keypoints[:, clips.target].clone()
+    assert trial.accuracy(points, clips).tolist() == [100, 100]
+    from causalpose.evaluation import pck
+
+    counted = torch.as_tensor(pck.counted(clips.visibility[:, clips.target].numpy()))
+    k = int(counted[0].nonzero()[0, 0])
+    moved = points.clone()
+    moved[0, k, 0] += 0.5 * clips.scale[0]
+    n = int(counted[0].sum())
+    assert trial.accuracy(moved, clips)[0].item() == pytest.approx(100 * (n - 1) / n)
+    assert trial.shift(moved, points, clips).tolist() == pytest.approx([0.5 * clips.scale[0].item() / n, 0], rel=1e-5)
+
+
+def test_only_stage_two_selects(clips):
+    model, _ = random_model(1)
+    with pytest.raises(CausalPoseError, match="a stage-1 model selects no tokens"):
+        trial.swapped(model, torch.zeros(2, 3, 16, 32), clips, "random", 0.3)
+    with pytest.raises(CausalPoseError, match="unknown choice 'best'"):
+        trial.exchanged(random_model(2)[0], torch.zeros(2, 3, 16, 32), torch.zeros(2, 3, 16, 32), clips, "best", 0.3)
