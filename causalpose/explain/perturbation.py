@@ -22,7 +22,7 @@ from causalpose.explain.maps import Map
 from causalpose.scenes.world import World
 
 SUBSTRATES = ("mean_token", "blur", "background")
-FRACTIONS = (0.05, 0.15, 0.3, 0.6)  # of the tokens, between none and all; most of the curve happens early
+FRACTIONS = (0.05, 0.15, 0.4)  # of the tokens, between none and all; most of the curve happens early
 # Drawn anew in the empty scene, so that no place keeps what the clip shows there.
 _SURROUNDINGS = ("background", "distractors", "occluders")
 
@@ -84,13 +84,14 @@ def deletion_insertion(
     counts = [round(share * order.shape[1]) for share in fractions]
     top = torch.stack([place < count for count in counts], 1)  # [M, F, TN]
     keep = torch.stack([~top, top]).flatten(0, 2)  # deletion, insertion: where the clip's own token stands
+    keep, back = torch.unique(keep, dim=0, return_inverse=True)  # all curves begin and end alike
     scores = []
     for part in keep.split(batch):
         tokens = torch.where(part[..., None], clean, other).unflatten(1, (frames.shape[1], -1))
         shown = None if truth is None else truth.expand(len(part), -1, -1)
         logits = model.forward_tokens(tokens, truth=shown).heatmaps[:, k]
         scores.append(targets.log_probability(logits, cell.expand(len(part))))
-    curve = torch.cat(scores).view(2, len(maps), len(fractions)).double()
+    curve = torch.cat(scores)[back].view(2, len(maps), len(fractions)).double()
     curve = (curve - curve[:1, :1, :1]).exp().cpu()  # the first point of a deletion curve is the clean clip
     area = torch.trapezoid(curve, torch.tensor(fractions, dtype=torch.float64), dim=-1)
     return area[0], area[1]

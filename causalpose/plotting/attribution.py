@@ -96,8 +96,10 @@ def selection_plot(summary: pd.DataFrame, arm: str = "stage2", *, what: str = "p
     figure, axes = panels(1, 3, height=2.6, width=3.0, pictures=False, margin=0.8)
     families = {"swapped": f"{what}@", "another-clip": "shift_another-clip@", "background": "shift_background@"}
     titles = {
-        "swapped": "other tokens selected", "another-clip": "others replaced by another clip's", "background": "others before another background",
-    }  # fmt: skip
+        "swapped": "other tokens selected",
+        "another-clip": "the rest from another clip",
+        "background": "the rest before another background",
+    }
     for axis, (family, prefix) in zip(axes[0], families.items(), strict=True):
         chosen = rows[rows["score"].str.startswith(prefix)]
         for number, method in enumerate(chosen["method"].unique()):

@@ -32,7 +32,8 @@ def test_areas_by_hand(one_token, clips):
     other = one_token.embed(frames) * 0
     right = one_hot(LOOKED_AT)
     wrong = Map("m", "left_wrist", 1 - right.values, 0, 0)
-    deletion, insertion = perturbation.deletion_insertion(one_token, frames, [right, wrong], "left_wrist", other, fractions=(0.25,))
+    found = perturbation.deletion_insertion(one_token, frames, [right, wrong], "left_wrist", other, fractions=(0.25,))
+    deletion, insertion = found
     seen = one_token.embed(frames)[0, LOOKED_AT[0], LOOKED_AT[1] * 4 + LOOKED_AT[2], 0].double()
     p = torch.exp(24 * seen) / (torch.exp(24 * seen) + 255)
     r = (1 / 256) / p
