@@ -76,9 +76,9 @@ def sensitivity(
     """
     clip = as_batch(clip)
 
-    def explanation(inputs: tuple[Tensor, ...]) -> Tensor:
+    def explanation(inputs: Tensor | tuple[Tensor, ...]) -> Tensor:
         found = []
-        for one in inputs[0]:
+        for one in inputs if torch.is_tensor(inputs) else inputs[0]:
             changed = replace(clip, frames=one[None])
             found.append(shares(methods.explain(model, changed, joint or ALL, method, seed=seed, effort=effort).values))
         return torch.cat(found)

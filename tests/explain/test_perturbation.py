@@ -25,7 +25,7 @@ def test_ranking_breaks_ties_by_draw_and_not_by_place():
 def test_areas_by_hand(one_token, clips):
     """The map that knows the token deletes it at the first step, 1/48, and inserts it at the first step.
 
-    With points at 0, 0.25 and 1 and r the ratio of the probability without the token: deletion (1 + r)/8 + 3 r/4, insertion (r + 1)/8 + 3/4.
+    With points at 0, 1/4 and 1, r the ratio of the probability without the token: deletion (1 + r)/8 + 3 r/4, insertion (r + 1)/8 + 3/4.
     """
     clip = clips[:1]
     frames = targets.inputs(one_token, clip)
