@@ -17,7 +17,7 @@ class KeypointSet:
     """An ordered set of named keypoints.
 
     `limbs` are pairs of names to draw as bones; `sigmas` are the OKS constants (COCO's where COCO defines them; PoseTrack
-    reuses COCO's for the shared joints, and the head points take the nose's and ear's).
+    reuses COCO's for the shared joints, and the points of the head take the eyes').
     """
 
     name: str
@@ -76,8 +76,9 @@ _COCO = {
     "left_ankle": 0.089,
     "right_ankle": 0.089,
 }
-# PoseTrack's two head points have no COCO constant; the common toolboxes give them the nose's.
-_SIGMAS = _COCO | {"head_bottom": 0.026, "head_top": 0.026, "neck": 0.026, "belly": 0.107, "face": 0.026}
+# PoseTrack's two head points and JHMDB's neck, belly and face have no COCO constant. The common toolboxes (mmpose) give the points of the
+# head the eyes' (PoseTrack's stand in the eyes' slots) and the belly the hips'.
+_SIGMAS = _COCO | {"head_bottom": 0.025, "head_top": 0.025, "neck": 0.025, "belly": 0.107, "face": 0.025}
 
 _BODY = (
     "left_shoulder",

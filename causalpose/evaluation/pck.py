@@ -9,6 +9,7 @@ import pandas as pd
 
 from causalpose.clip import Visibility
 from causalpose.errors import CausalPoseError
+from causalpose.evaluation.people import People
 from causalpose.skeletons import KeypointSet
 
 # Which states of visibility each figure counts; the name is appended to the metric's, `all` is not.
@@ -18,11 +19,67 @@ SUBSETS: dict[str, tuple[Visibility, ...]] = {
     "occluded": (Visibility.SELF_OCCLUDED, Visibility.OCCLUDED),
 }
 THRESHOLDS = (0.2, 0.1)
+# The lengths that data sets measure distances in, beside a clip's own `scale`: name, thresholds, and what it is.
+SIZES: dict[str, tuple[tuple[float, ...], str]] = {
+    "box": ((0.2, 0.1), "the longer side of the person's box (Sub-JHMDB)"),
+    "torso": ((0.2, 0.1), "left shoulder to right hip (Sub-JHMDB, MPII's PCK)"),
+    "head": ((0.5,), "0.6 x the diagonal of the head box (PCKh)"),
+}
 
 
 def metric_name(threshold: float, subset: str = "all") -> str:
     """`PCK@0.2`, `PCK@0.2 visible`, `PCK@0.2 occluded`."""
-    return f"PCK@{threshold:g}" + ("" if subset == "all" else f" {subset}")
+    return subset_name(f"PCK@{threshold:g}", subset)
+
+
+def subset_name(metric: str, subset: str) -> str:
+    """A metric's name for a subset of joints: `all` adds nothing."""
+    return metric if subset == "all" else f"{metric} {subset}"
+
+
+def base_name(metric: str) -> str:
+    """The name without its subset."""
+    return next((metric.removesuffix(f" {subset}") for subset in SUBSETS if metric.endswith(f" {subset}")), metric)
+
+
+def size_metric_name(size: str, threshold: float, subset: str = "all") -> str:
+    """`PCK@0.2 of box`, `PCK@0.2 of torso visible`, `PCKh@0.5`: the percentage within a share of a size of `SIZES`."""
+    name = f"PCKh@{threshold:g}" if size == "head" else f"PCK@{threshold:g} of {size}"
+    return subset_name(name, subset)
+
+
+def person_sizes(persons: People, names: KeypointSet, size: str) -> np.ndarray:
+    """A size of `SIZES` of each person `[P]`, pixels; nan where the labels do not give it (or give less than a pixel, as mistakes do)."""
+    if size == "box":
+        length = persons.box[:, 2:].max(1)
+    elif size == "head":
+        length = 0.6 * np.hypot(persons.head_box[:, 2], persons.head_box[:, 3])
+    elif size == "torso":
+        if not {"left_shoulder", "right_hip"} <= set(names.keypoints):
+            return np.full(len(persons), np.nan)
+        ends = [names.index("left_shoulder"), names.index("right_hip")]
+        length = np.linalg.norm(persons.keypoints[:, ends[0]] - persons.keypoints[:, ends[1]], axis=-1)
+        length = np.where(persons.present[:, ends].all(1), length, np.nan)
+    else:
+        raise CausalPoseError(f"PCK: unknown size {size!r}; known: {', '.join(SIZES)}")
+    return np.where(length >= 1, length, np.nan)
+
+
+def pck_by_size(found: np.ndarray, persons: People, names: KeypointSet) -> pd.DataFrame:
+    """PCK in every size of `SIZES` that the labels give: columns as `pck`'s, and `persons`, the number that have the size.
+
+    found `[P, K, 2]`: the pose predicted for each person, image pixels. Persons without a size are left out of its rows, not counted wrong.
+    """
+    parts = []
+    for size, (thresholds, _) in SIZES.items():
+        length = person_sizes(persons, names, size)
+        known = np.isfinite(length)
+        visibility = np.where(persons.present, persons.visibility, Visibility.UNLABELLED)[known]
+        for threshold in thresholds if known.any() else ():
+            table = pck(found[known], persons.keypoints[known], visibility, length[known], threshold, names)
+            renamed = {metric_name(threshold, subset): size_metric_name(size, threshold, subset) for subset in SUBSETS}
+            parts.append(table.assign(metric=table["metric"].map(renamed), persons=int(known.sum())))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["joint", "metric", "value", "count", "persons"])
 
 
 def distances(pred: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> np.ndarray:

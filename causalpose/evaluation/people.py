@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from causalpose.clip import Visibility
-from causalpose.data.posetrack import Frame, PoseSequence
+from causalpose.data.labels import Frame, PoseSequence
 from causalpose.errors import CausalPoseError
 from causalpose.skeletons import KeypointSet, keypoint_set, remap
 
@@ -65,7 +65,7 @@ def people(frames: Iterable[Frame], source: KeypointSet, target: KeypointSet) ->
         np.array([unknown if (value := getattr(person, name)) is None else value for _, person in rows], dtype=np.float64).reshape(count, 4)
         for name in ("box", "head_box")
     )
-    areas = np.array([np.nan if getattr(person, "area", None) is None else person.area for _, person in rows], dtype=np.float64)
+    areas = np.array([np.nan if person.area is None else person.area for _, person in rows], dtype=np.float64)
     carried = {"keypoints": points, "present": present, "visibility": visibility, "scores": scores}
     if source.name != target.name:
         columns = {name: value if name == "keypoints" else value[..., None] for name, value in carried.items()}
@@ -76,7 +76,7 @@ def people(frames: Iterable[Frame], source: KeypointSet, target: KeypointSet) ->
         box=box,
         head_box=head_box,
         area=np.where(np.isnan(areas), box[:, 2] * box[:, 3], areas),
-        crowd=np.array([getattr(person, "crowd", False) for _, person in rows], dtype=bool),
+        crowd=np.array([person.crowd for _, person in rows], dtype=bool),
         **carried,
     )
 
@@ -130,7 +130,7 @@ def _join_frames(truth: PoseSequence, predicted: PoseSequence) -> list[tuple[Fra
 
 def file_set(sequences: Sequence[PoseSequence]) -> KeypointSet:
     """The keypoint set that sequences are labelled in."""
-    names = {getattr(sequence, "keypoints", "posetrack18") for sequence in sequences}
+    names = {sequence.keypoints for sequence in sequences}
     if len(names) != 1:
         raise CausalPoseError(f"sequences of different keypoint sets together: {', '.join(sorted(names)) or 'there is no sequence'}")
     return keypoint_set(names.pop())

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from causalpose.data.posetrack import Frame, PoseSequence
+from causalpose.data.labels import Frame, PoseSequence
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.pck import SUBSETS
 from causalpose.evaluation.people import People, file_set, join, people

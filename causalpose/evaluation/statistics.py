@@ -157,10 +157,9 @@ def ratio(baseline: np.ndarray, variant: np.ndarray, level: float = 0.95, resamp
         raise CausalPoseError("ratio: the baseline's mean is zero; a ratio to nothing has no meaning")
     below = _crossed_means(base, resamples, np.random.default_rng(seed))
     above = _crossed_means(other, resamples, np.random.default_rng(seed))  # the same stream: the same seeds and clips are drawn
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = above / below
     _check_level(level)
-    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    usable = below != 0  # a replicate may draw clips that all score nothing
+    low, high = np.quantile(above[usable] / below[usable], [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(other.mean() / base.mean()), float(low), float(high), *base.shape)
 
 

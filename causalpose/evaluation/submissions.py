@@ -10,11 +10,10 @@ import numpy as np
 
 from causalpose.clip import Visibility
 from causalpose.data.files import read_json
-from causalpose.data.posetrack import FILE_SET, Frame, Person, PoseSequence
+from causalpose.data.labels import Frame, Person, PoseSequence, numbers, whole
+from causalpose.data.posetrack import FILE_SET
 from causalpose.errors import CausalPoseError
 from causalpose.skeletons import KeypointSet, keypoint_set, remap
-
-_LARGEST = 1e9
 
 
 def read(path: Path | str) -> list[PoseSequence]:
@@ -50,7 +49,7 @@ def _read_file(path: Path) -> list[PoseSequence]:
     frames: dict[int, tuple[str, list[Person]]] = {}
     for position, image in enumerate(content["images"]):
         where = f"{path}: images[{position}]"
-        if not isinstance(image, dict) or not _whole(image.get("id")):
+        if not isinstance(image, dict) or not whole(image.get("id")):
             raise CausalPoseError(f"{where}.id: must be a whole number")
         if image["id"] in frames:
             raise CausalPoseError(f"{where}.id: {image['id']} is used twice")
@@ -63,7 +62,7 @@ def _read_file(path: Path) -> list[PoseSequence]:
         if not isinstance(annotation, dict):
             raise CausalPoseError(f"{where}: must be a table")
         image_id = annotation.get("image_id")
-        if not _whole(image_id) or image_id not in frames:
+        if not whole(image_id) or image_id not in frames:
             raise CausalPoseError(f"{where}.image_id: {image_id!r} is not the id of an image in this file")
         frames[image_id][1].append(_person(where, annotation, slots))
 
@@ -114,17 +113,9 @@ def _person(where: str, annotation: dict, slots: KeypointSet) -> Person:
     points, scores, visibility = table[:, :2], scores[:, None], visibility[:, None]
     if slots is not FILE_SET:
         points, scores, visibility = (remap(values, slots, FILE_SET) for values in (points, scores, visibility))
-    return Person(track if _whole(track) else 0, points, visibility[:, 0], box, None, scores[:, 0])
+    return Person(track if whole(track) else 0, points, visibility[:, 0], box, None, scores[:, 0])
 
 
 def _floats(values: object, length: int) -> np.ndarray | None:
     """A list of `length` finite numbers as an array, else None."""
-    if not isinstance(values, list) or len(values) != length:
-        return None
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _LARGEST for v in values):
-        return None  # nan is no smaller than anything
-    return np.array(values, dtype=np.float64)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return np.array(values, dtype=np.float64) if numbers(values, length) else None

@@ -131,6 +131,46 @@ def test_evaluate_by_condition(call, trained, tmp_path):
     _one_line(call("evaluate", trained, "--device", "cuda:99", "--quiet"), "not available")
 
 
+def test_evaluate_real_data_and_predictions(call, trained, shared_data, tmp_path):
+    root = shared_data / "posetrack18_sample"
+    code, out, errors = call("evaluate", trained, "--data", root, "--quiet", "--json", tmp_path / "real.json")
+    assert code == 0, errors
+    for word in (
+        "PoseTrack AP",
+        "Head",
+        "Mean",
+        "AP (OKS)",
+        "PCKh@0.5",
+        "no NMS",
+        "flip test on",
+        "boxes: ground truth",
+        "poseval: 14 persons",
+    ):
+        assert word in " ".join(out.split()), word
+    document = json.loads((tmp_path / "real.json").read_text())
+    assert {"AP (PoseTrack)", "AP (OKS)", "PCK@0.2"} <= {row["metric"] for row in document["rows"]}
+    assert document["protocol"]["metrics"]["PoseTrack AP"].startswith("poseval") and document["protocol"]["sources"][0]["boxes"]
+    code, out, errors = call("evaluate", "--predictions", root / "annotations" / "val", "--data", root, "--json", tmp_path / "own.json")
+    assert code == 0 and "100.0" in out and "3 of 3 sequences" in " ".join(out.split()), errors
+    rows = json.loads((tmp_path / "own.json").read_text())["rows"]
+    assert all(row["value"] == 100 for row in rows if row["metric"] == "AP (PoseTrack)")
+
+
+def test_evaluate_under_corruptions(call, trained, shared_data, tmp_path):
+    data = shared_data / "jhmdb_sample" / "test_jhmdb_sub1.json"
+    code, out, errors = call("evaluate", trained, "--data", data, "--quiet", "--corruptions", "--no-flip", "--json", tmp_path / "c.json")
+    assert code == 0, errors
+    assert "ratio to clean" in out and "occluders" in out
+    table = json.loads((tmp_path / "c.json").read_text())["corruptions"]
+    assert len(table) == 1 + 6 * 6 and {row["corruption"] for row in table} >= {"all", "jpeg", "occluders"}
+
+
+def test_evaluate_needs_one_thing_to_measure(call, trained, tmp_path):
+    _one_line(call("evaluate", trained, "--predictions", tmp_path), "give either a checkpoint or --predictions")
+    _one_line(call("evaluate", "--predictions", tmp_path), "--predictions needs --data")
+    _one_line(call("evaluate", trained, "--boxes", tmp_path / "b.json"), "--boxes are for real video")
+
+
 def test_predict_a_folder_of_images(call, trained, tmp_path):
     folder = tmp_path / "clip"
     folder.mkdir()

@@ -5,7 +5,8 @@ import pytest
 
 from causalpose.clip import Visibility as V
 from causalpose.errors import CausalPoseError
-from causalpose.evaluation.pck import clip_scores, pck
+from causalpose.evaluation.pck import clip_scores, pck, pck_by_size, person_sizes
+from causalpose.evaluation.people import People
 from causalpose.skeletons import keypoint_set
 
 
@@ -81,3 +82,41 @@ def test_wrong_shapes_and_thresholds():
         pck(truth, truth, np.ones((2, 15)), scale, 0.2, keypoint_set("coco17"))
     with pytest.raises(CausalPoseError, match="unknown subset"):
         clip_scores(truth, truth, np.ones((2, 15)), scale, 0.2, "hidden")
+
+
+def persons_of(keypoints, visibility, box, head_box) -> People:
+    count = len(keypoints)
+    empty = np.zeros((count, keypoints.shape[1]))
+    return People(
+        np.arange(count), keypoints, visibility > 0, visibility, empty, box, head_box, box[:, 2] * box[:, 3], np.zeros(count, bool)
+    )  # fmt: skip
+
+
+def test_sizes_by_hand():
+    """Sub-JHMDB's joints: shoulder (10, 10), right hip (10, 60): torso 50. Box 40 x 100: 100. Head box 30 x 40: 0.6 x 50 = 30.
+
+    Everything is predicted 15 pixels off: within 0.2 x 100 = 20, not within 0.1 x 100 = 10; not within 0.2 x 50 = 10; within 0.5 x 30 = 15.
+    Person 2 has no head box, and its hip is not labelled: 2 persons have a box, 1 has each of the others.
+    """
+    names = keypoint_set("jhmdb15")
+    points = np.zeros((2, 15, 2))
+    points[:, names.index("left_shoulder")], points[:, names.index("right_hip")] = (10, 10), (10, 60)
+    visibility = np.full((2, 15), V.VISIBLE, np.uint8)
+    visibility[0, 0] = V.OCCLUDED
+    visibility[1, names.index("right_hip")] = V.UNLABELLED
+    persons = persons_of(points, visibility, np.array([[0, 0, 40.0, 100]] * 2), np.array([[0, 0, 30.0, 40], [np.nan] * 4]))
+    assert person_sizes(persons, names, "torso")[0] == 50 and np.isnan(person_sizes(persons, names, "torso")[1])
+    table = pck_by_size(points + [15.0, 0], persons, names)
+    found = {metric: value(table, metric) for metric in table.metric.unique()}
+    assert found["PCK@0.2 of box"] == 100 and found["PCK@0.1 of box"] == 0 and found["PCK@0.2 of torso"] == 0 and found["PCKh@0.5"] == 100
+    assert found["PCK@0.2 of box occluded"] == 100
+    counts = {metric: int(table[table.metric == metric].persons.iloc[0]) for metric in found}
+    assert (counts["PCK@0.2 of box"], counts["PCK@0.2 of torso"], counts["PCKh@0.5"]) == (2, 1, 1)
+
+
+def test_sizes_that_nobody_has_give_no_rows():
+    names = keypoint_set("coco17")
+    persons = persons_of(np.ones((1, 17, 2)), np.ones((1, 17), np.uint8), np.full((1, 4), np.nan), np.full((1, 4), np.nan))
+    assert pck_by_size(np.ones((1, 17, 2)), persons, names).empty, "the torso is a point: no length"
+    with pytest.raises(CausalPoseError, match="unknown size 'arm'"):
+        person_sizes(persons, names, "arm")

@@ -8,7 +8,9 @@ import pytest
 
 from causalpose.clip import Visibility
 from causalpose.data import posetrack
-from causalpose.data.posetrack import FILE_SET, Frame, Person, PoseSequence
+from causalpose.data.formats import open_data
+from causalpose.data.labels import Frame, Person, PoseSequence
+from causalpose.data.posetrack import FILE_SET
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import poseval, submissions
 from causalpose.skeletons import keypoint_set
@@ -267,7 +269,7 @@ def files(tmp_path):
 
 
 def score(files):
-    return poseval.average_precision(posetrack.read_split(files, "val"), submissions.read(files / "predictions"))
+    return poseval.average_precision(list(open_data(files).sequences("val")), submissions.read(files / "predictions"))
 
 
 def edit(files, change, name="000001_test.json"):
@@ -284,7 +286,7 @@ def test_truth_as_prediction_scores_100(files):
 
 def test_truth_as_prediction_scores_100_on_the_real_samples(shared_data):
     for name, split in (("posetrack18_sample", "val"), ("pose2sim_video", "val")):
-        truth = posetrack.read_split(shared_data / name, split)
+        truth = list(open_data(shared_data / name).sequences(split))
         found = submissions.read(shared_data / name / "annotations" / split)
         assert (poseval.average_precision(truth, found).table.ap == 100).all()
 
