@@ -1,10 +1,10 @@
-"""A placebo to train on: clips whose labels belong to other clips."""
+"""Labels changed on purpose: a placebo, and labels of one joint alone."""
 
 from dataclasses import replace
 
 import torch
 
-from causalpose.clip import Clip
+from causalpose.clip import Clip, Visibility
 
 
 class ShuffledLabels:
@@ -34,3 +34,27 @@ class ShuffledLabels:
     def describe(self) -> dict:
         """The source's protocol, and that its labels are shuffled."""
         return self.source.describe() | {"labels": "shuffled among the clips"}
+
+
+class OneJoint:
+    """A source in which one joint alone is labelled, so that a short training is about that joint and nothing else."""
+
+    def __init__(self, source, joint: int):
+        self.source, self.joint = source, joint
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, indices) -> Clip:
+        """The clips at the given positions; every other joint is unlabelled."""
+        clip = self.source.batch(indices)
+        states = torch.full_like(clip.visibility, int(Visibility.UNLABELLED))
+        states[..., self.joint] = clip.visibility[..., self.joint]
+        return replace(clip, visibility=states)
+
+    def __getitem__(self, index: int) -> Clip:
+        return self.batch([int(index)])[0]
+
+    def describe(self) -> dict:
+        """The source's protocol, and which joint is labelled."""
+        return self.source.describe() | {"labels": f"of joint {self.joint} alone"}

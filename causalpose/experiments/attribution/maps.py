@@ -11,12 +11,11 @@ from causalpose.explain import faithfulness, intervention, perturbation, scores,
 from causalpose.explain.perturbation import SUBSTRATES
 
 
-def maps(
-    subject: Subject, clips: Sequence[int], question: Question, *, wanted=INSIDE, part: str = "maps", surroundings: bool = True
-) -> pd.DataFrame:
+def maps(subject: Subject, clips: Sequence[int], question: Question, *, wanted=INSIDE, part: str = "maps") -> pd.DataFrame:
     """Every method on one joint of each clip, against the measured effects, the scene's truth, and by deletion, insertion and infidelity.
 
-    The pseudo-method `effect` holds what is measured of the effects themselves: how well one draw agrees with another (the ceiling of any
+    Effects are those of re-rendered surroundings; `_content` marks the same scores against effects of all content, the person included. The
+    pseudo-method `effect` holds what is measured of the effects themselves: how well one draw agrees with another (the ceiling of any
     agreement), their mean size, and their standard error in units of the size.
     """
     model, world, rows = subject.model, subject.world(), Rows(part, subject)
@@ -38,9 +37,8 @@ def maps(
         for item in found:
             for name, value in _against_truth(item.values, body, limb, near).items():
                 rows.add(number, joint, item.method, name, value)
-        for label in ("content", "surroundings") if surroundings else ("content",):
-            effect, ceiling = measured_effect(model, world, number, k, label, question.resamples)
-            suffix = "" if label == "content" else "_surroundings"
+        for label, suffix in (("surroundings", ""), ("content", "_content"))[: 2 if question.content else 1]:
+            effect, ceiling = measured_effect(model, world, number, k, label, question.content if suffix else question.resamples)
             for name, value in ceiling.items():
                 rows.add(number, joint, "effect", name + suffix, value)
             for item in found:
@@ -49,7 +47,7 @@ def maps(
                 at_target = slice(T // 2, T // 2 + 1)
                 value = intervention.agreement(item.values[:, at_target], effect[:, at_target])
                 rows.add(number, joint, item.method, "agreement_target" + suffix, float(value))
-            if label == "content":
+            if not suffix:
                 for name, value in _against_truth(effect, body, limb, near).items():
                     rows.add(number, joint, "effect", name, value)
         frames, shown = targets.inputs(model, clip), targets.oracle_truth(model, clip)
@@ -78,4 +76,4 @@ def _against_truth(values: torch.Tensor, body: torch.Tensor, limb: torch.Tensor,
 def outside(subject: Subject, clips: Sequence[int], question: Question) -> pd.DataFrame:
     """A placebo: the joint is outside the image, so nothing that a map shows can be where it is."""
     numbers = find(subject.world(), (Visibility.OUTSIDE,), len(clips), first=clips[0])
-    return maps(subject, numbers, question, wanted=(Visibility.OUTSIDE,), part="outside", surroundings=False)
+    return maps(subject, numbers, question, wanted=(Visibility.OUTSIDE,), part="outside")

@@ -4,7 +4,8 @@
     stage2       the default selector, from that seed's stage1; stage2-tcis: the paper's selector, taught by the pose alone
     untrained    stage 2 with fresh weights
     shuffled     stage 2 from nothing on shuffled labels
-    biased       stage 2 in a world with a planted shortcut; unbiased: its twin, the same picture with nothing to learn from it
+    biased       stage 2 in a world with a planted shortcut; unbiased: its twin, the same picture with nothing to learn from it. Both are
+                 trained on the shortcut's joint alone, backbone and all (`-backbone`): among fifteen joints a shortcut is learned late
 
 A model is trained once: its folder is named by configuration, starting weights and the code that trains.
 """
@@ -17,10 +18,12 @@ from pathlib import Path
 import torch
 
 from causalpose.config import Config, config_hash, override, preset
+from causalpose.data.placebo import OneJoint
 from causalpose.errors import CausalPoseError
 from causalpose.experiments.modules import code_hash
 from causalpose.experiments.provenance import file_hash
 from causalpose.model.cmpose import CMPose
+from causalpose.skeletons import keypoint_set
 from causalpose.training import checkpoint, loop
 from causalpose.training.sources import training_source
 
@@ -39,8 +42,10 @@ class Arm:
     changes: dict = field(default_factory=dict)
     start: str | None = None
     trained: bool = True
-    steps: float = 1.0  # in units of the study's steps
+    steps: float = 1.0  # in units of the study's steps; clips likewise
+    clips: int = 1
     frozen: bool = True
+    joint: str | None = None  # the one joint that is labelled
 
 
 ARMS: dict[str, Arm] = {
@@ -52,8 +57,10 @@ ARMS: dict[str, Arm] = {
     "stage2-tcis": Arm(2, PLAIN_TCIS, "stage1"),
     "untrained": Arm(2, trained=False),
     "shuffled": Arm(2, {"data.shuffled": True}, frozen=False, steps=0.5),
-    "biased": Arm(2, {"data.bias": SHORTCUT}, "tiny-stage1"),
-    "unbiased": Arm(2, {"data.bias": NO_SHORTCUT}, "tiny-stage1"),
+    "biased-backbone": Arm(0, {"data.bias": SHORTCUT}, "tiny-backbone", steps=3, clips=6, frozen=False, joint=SHORTCUT_JOINT),
+    "unbiased-backbone": Arm(0, {"data.bias": NO_SHORTCUT}, "tiny-backbone", steps=3, clips=6, frozen=False, joint=SHORTCUT_JOINT),
+    "biased": Arm(2, {"data.bias": SHORTCUT}, "biased-backbone", joint=SHORTCUT_JOINT),
+    "unbiased": Arm(2, {"data.bias": NO_SHORTCUT}, "unbiased-backbone", joint=SHORTCUT_JOINT),
 }
 
 
@@ -74,7 +81,8 @@ class Training:
         values = {
             "model.stage": arm.stage, "train.steps": steps, "train.batch": self.batch, "train.warmup": max(1, steps // 10),
             "train.checkpoint_every": max(1, steps // 2), "train.augment": False, "train.precision": "bf16", "train.seed": seed,
-            "train.lr": 2e-3 if arm.frozen else 1e-3, "train.freeze": arm.frozen and arm.start is not None, "data.clips": self.clips,
+            "train.lr": 2e-3 if arm.frozen else 1e-3, "train.freeze": arm.frozen and arm.start is not None,
+            "data.clips": self.clips * arm.clips,
         }  # fmt: skip
         return override(override(preset(self.preset), values | arm.changes), self.overrides)
 
@@ -102,9 +110,8 @@ def key(name: str, seed: int, training: Training, starts: dict[str, str]) -> str
         below = key(start, seed, training, starts)
     elif start is not None:
         below = file_hash(checkpoint.locate(starts.get(start, start)))
-    text = json.dumps(
-        [config_hash(training.config(name, seed)), below, code_hash("causalpose.training.loop", "causalpose.training.sources")]
-    )
+    code = code_hash("causalpose.training.loop", "causalpose.training.sources")
+    text = json.dumps([config_hash(training.config(name, seed)), arm_of(name).joint, below, code])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -121,8 +128,9 @@ def train(name: str, seed: int, training: Training, root: Path, starts: dict[str
     if arm.start in ARMS:
         train(arm.start, seed, training, root, starts, progress)
     config = training.config(name, seed)
-    init = start_of(name, seed, training, root, starts)
-    loop.train(config, training_source(config, progress=progress), where, init=init, resume=True, progress=progress)
+    init, source = start_of(name, seed, training, root, starts), training_source(config, progress=progress)
+    source = source if arm.joint is None else OneJoint(source, keypoint_set(config.model.keypoints).index(arm.joint))
+    loop.train(config, source, where, init=init, resume=True, progress=progress)
 
 
 def load(name: str, seed: int, training: Training, root: Path, starts: dict[str, str], progress: bool = True) -> tuple[CMPose, Config]:

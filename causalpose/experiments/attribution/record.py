@@ -94,7 +94,8 @@ def protocol(study: Study) -> dict:
         "target": targets.DEFINITION,
         "clips": f"scenes, level default, world seed {TEST_SEED} (the test split); one joint a clip, drawn by its number from those inside",
         "effects": {name: list(causes) for name, causes in CAUSES.items()},
-        "agreement": "Spearman over the tokens of all frames with the mean absolute effect; agreement_target: within the target frame",
+        "agreement": "Spearman over the tokens of all frames with the mean absolute effect of re-rendered surroundings; agreement_target: "
+        "within the target frame; _content: against effects of all content",
         "top_overlap": "share of the tenth of the tokens with the largest effects that is in the map's first tenth",
         "body_token": BODY_TOKEN,
         "substrates": list(SUBSTRATES), "fractions": list(FRACTIONS),
@@ -132,7 +133,7 @@ def disagreement_maps(study: Study, worst: pd.DataFrame) -> dict[str, torch.Tens
         subject = study.subject(Task("maps", row.arm, row.seed, (row.clip,)), False)
         world = subject.world()
         effect, _ = measured_effect(
-            subject.model, world, row.clip, subject.names.index(row.joint), "content", study.sizes.question.resamples
+            subject.model, world, row.clip, subject.names.index(row.joint), "surroundings", study.sizes.question.resamples
         )
         out[f"tcis-{i}"] = methods.explain(subject.model, world.render([row.clip]), row.joint, "tcis").values[0].contiguous()
         out[f"effect-{i}"] = effect[0].contiguous()

@@ -25,10 +25,14 @@ from causalpose.experiments.modules import code_hash
 from causalpose.experiments.provenance import file_hash, here
 from causalpose.explain.attributions import FULL, LIGHT
 from causalpose.explain.methods import NAMES
+from causalpose.explain.tokenmaps import CONTROLS, TOKEN_MAPS
 
 STUDY = "attribution"
 SCORES, DONE = "scores.csv.gz", "done.json"
 MAIN = ("stage1", "stage2")
+# Measured beside the main models with the maps that cost next to nothing: the paper's selector, when it is not the default.
+ASIDE = ("stage2-tcis",)
+QUICK = (*TOKEN_MAPS, *CONTROLS, "saliency", "grad_x_token")
 PLACEBOS = ("untrained", "shuffled")
 TWINS = ("biased", "unbiased")
 TASKS_OF_MCL = ("stage1-none", "stage1-mask", "stage1-noise")
@@ -55,6 +59,12 @@ class Sizes:
     question: Question
     seeds: tuple[int, ...] = (0, 1, 2)
     main: tuple[str, ...] = MAIN
+    aside: tuple[str, ...] = ASIDE
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The models of the main part."""
+        return (*self.main, *(arm for arm in self.aside if arm not in self.main))
 
 
 SIZES: dict[str, Sizes] = {
@@ -63,7 +73,7 @@ SIZES: dict[str, Sizes] = {
         question=Question(NAMES, replace(LIGHT, steps=2, samples=2), resamples=2, samples=4), seeds=(0,),
     ),
     "book": Sizes(
-        Training(100, 1024), clips=200, block=4, placebo=4, outside=4, sanity=1, selection=200, shortcut=16, occluded=16, real=4,
+        Training(100, 1024), clips=200, block=4, placebo=4, outside=4, sanity=2, selection=200, shortcut=16, occluded=16, real=4,
         question=Question(NAMES, LIGHT),
     ),
     "paper": Sizes(
@@ -104,9 +114,16 @@ class Study:
         """What names the task's folder."""
         model = models.key(task.arm, task.seed, self.sizes.training, self.starts)
         module = measure_of(task.part).__module__
-        question = asdict(self.sizes.question)
+        question = asdict(self.question(task))
         text = json.dumps([asdict(task), model, question, self.real if task.part == "real_video" else None, code_hash(module)])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def question(self, task: Task) -> Question:
+        """What the task's model is asked: models aside are asked for quick maps only."""
+        question = self.sizes.question
+        if task.arm not in self.sizes.aside or task.part != "maps":
+            return question
+        return replace(question, methods=tuple(name for name in question.methods if name in QUICK), content=0)
 
     def folder(self, task: Task) -> Path:
         """Where a task's rows lie."""
@@ -134,19 +151,19 @@ def plan(study: Study) -> list[Task]:
     def on(part: str, arms: Sequence[str], clips: Sequence[int], seeds: Sequence[int] = s.seeds) -> list[Task]:
         return [Task(part, arm, seed, tuple(clips)) for seed in seeds for arm in arms] if len(clips) else []
 
-    stage2 = [arm for arm in s.main if models.arm_of(arm).stage == 2]
-    tasks = on("maps", s.main, blocks[0] if blocks else ())
+    stage2 = [arm for arm in s.measured if models.arm_of(arm).stage == 2]
+    tasks = on("maps", s.measured, blocks[0] if blocks else ())
     tasks += on("selection", stage2, range(s.selection))
     tasks += on("shortcut", TWINS, range(s.shortcut), s.seeds[:1])
     tasks += on("maps", PLACEBOS, range(s.placebo), s.seeds[:1])
     tasks += on("outside", s.main, range(s.outside), s.seeds[:1])
-    tasks += on("sanity", s.main, range(s.sanity), s.seeds)
+    tasks += on("sanity", s.main, range(s.sanity), s.seeds[:1])
     tasks += on("occluded", s.main, range(s.occluded), s.seeds[:1])
     tasks += on("occluded", TASKS_OF_MCL, range(s.occluded), s.seeds[:1])
     if study.real is not None:
         tasks += on("real_video", s.main, range(s.real), s.seeds[:1])
     for block in blocks[1:]:
-        tasks += on("maps", s.main, block)
+        tasks += on("maps", s.measured, block)
     return tasks
 
 
@@ -166,7 +183,7 @@ def run_task(study: Study, task: Task, progress: bool = True) -> pd.DataFrame:
         subject, extra = study.subject(task, progress), {}
         if task.part == "real_video":
             extra = {"source": real_video.source(subject, study.real)}
-        rows = measure_of(task.part)(subject, list(task.clips), study.sizes.question, **extra)
+        rows = measure_of(task.part)(subject, list(task.clips), study.question(task), **extra)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / SCORES) as temporary:
             temporary.write_bytes(packed(rows))
@@ -201,8 +218,9 @@ def run(study: Study, minutes: float | None = None, progress: bool = True) -> An
                 continue
             parts.append((task, run_task(study, task, progress=False)))
             done.append(read_json(study.folder(task) / DONE))
-    missing = {task.clips for task in left if task.part == "maps" and task.arm in study.sizes.main}
-    kept = [rows for task, rows in parts if not (task.part == "maps" and task.arm in study.sizes.main and task.clips in missing)]
+    counted = study.sizes.measured
+    missing = {task.clips for task in left if task.part == "maps" and task.arm in counted}
+    kept = [rows for task, rows in parts if not (task.part == "maps" and task.arm in counted and task.clips in missing)]
     if not kept:
         raise CausalPoseError("the study has no finished task yet: give it more minutes")
     return Answers(pd.concat(kept, ignore_index=True), tuple(done), tuple(left))

@@ -46,11 +46,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class Question:
-    """How maps are made and measured: methods, effort, draws of the effect, seed of everything drawn."""
+    """How maps are made and measured.
+
+    resamples   draws of the effects of surroundings; content: of the effects of all content (0 leaves them out)
+    samples     token subsets of infidelity
+    """
 
     methods: tuple[str, ...]
     effort: Effort = LIGHT
     resamples: int = 2
+    content: int = 1
     samples: int = 32
 
     def of(self, model: CMPose) -> list[str]:

@@ -14,7 +14,7 @@ from causalpose.evaluation import statistics
 
 # Which way is good. Scores that are not here are costs or facts about the model.
 HIGHER = (
-    "agreement", "agreement_target", "top_overlap", "agreement_surroundings", "agreement_target_surroundings", "top_overlap_surroundings",
+    "agreement", "agreement_target", "top_overlap", "agreement_content", "agreement_target_content", "top_overlap_content",
     "body_mass", "body_auc", "limb_mass", "limb_auc", "joint_mass", "joint_pointing", "insertion_mean_token", "insertion_blur",
     "insertion_background", "stability",
 )  # fmt: skip
