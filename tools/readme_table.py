@@ -23,7 +23,7 @@ NOTHING = "No results have been recorded yet: `ablations/results/` holds none."
 def rows(folder: Path) -> list[dict[str, str]]:
     """All rows of the records that the front page shows; a file without the tidy columns is an error.
 
-    The levels of difficulty are left to the book.
+    The levels of difficulty are left to the book, and so are searches: what they measured on val led to a choice and is no result.
     """
     found = []
     for path in sorted(folder.rglob("results.csv")):
@@ -35,7 +35,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
                     f"error: {path.relative_to(folder)} lacks the column {missing[0]!r}; a result file has {', '.join(COLUMNS)}"
                 )
             shown = [row for row in reader if row["metric"] == METRIC and row["joint"] == JOINT]
-            found += [row for row in shown if "-level-" not in row["dataset"]]
+            found += [row for row in shown if "-level-" not in row["dataset"] and not row["study"].endswith("_search")]
     return found
 
 
