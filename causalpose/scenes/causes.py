@@ -116,11 +116,16 @@ _GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE
 
 
 def _splitmix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function on uint64; the arithmetic wraps by design."""
+    """SplitMix64's output function on uint64, in place; the arithmetic wraps by design."""
     with np.errstate(over="ignore"):
-        x = (x ^ (x >> np.uint64(30))) * _MIX_1
-        x = (x ^ (x >> np.uint64(27))) * _MIX_2
-        return x ^ (x >> np.uint64(31))
+        shifted = x >> np.uint64(30)
+        np.bitwise_xor(x, shifted, out=x)
+        np.multiply(x, _MIX_1, out=x)
+        np.right_shift(x, np.uint64(27), out=shifted)
+        np.bitwise_xor(x, shifted, out=x)
+        np.multiply(x, _MIX_2, out=x)
+        np.right_shift(x, np.uint64(31), out=shifted)
+        return np.bitwise_xor(x, shifted, out=x)
 
 
 class Stream:
@@ -139,13 +144,20 @@ class Stream:
     def __len__(self) -> int:
         return len(self._key)
 
+    def of(self, rows: slice) -> "Stream":
+        """The stream of some of the clips, from here on."""
+        part = object.__new__(Stream)
+        part._key, part._next = self._key[rows], self._next
+        return part
+
     def bits(self, *shape: int) -> np.ndarray:
         """uint64 `[B, *shape]`."""
         n = int(np.prod(shape, dtype=np.int64))
         counter = np.arange(self._next, self._next + n, dtype=np.uint64)
         self._next += n
         with np.errstate(over="ignore"):
-            return _splitmix(self._key[:, None] + counter * _GOLDEN).reshape(len(self._key), *shape)
+            counter *= _GOLDEN
+            return _splitmix(self._key[:, None] + counter).reshape(len(self._key), *shape)
 
     def uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
         """Uniform on [low, high)."""

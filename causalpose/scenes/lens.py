@@ -1,6 +1,6 @@
 """Lens and sensor: defocus, motion blur by sub-frame integration, light, noise and JPEG (ours).
 
-Blur is an explicit sum of shifted pictures, and noise is built from the clip's own random bits, so that pixels do not
+Blur is an explicit sum of shifted pictures, in a fixed order, and noise is built from the clip's own random bits, so that pixels do not
 depend on how clips are batched.
 """
 
@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from causalpose.scenes.blocks import blocks
 from causalpose.scenes.causes import Stream
 
 SUBFRAMES = 5
@@ -49,25 +51,41 @@ def sensor_off(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.zeros_like(value) for name, value in values.items()}
 
 
-def _shifted(picture: Tensor, offset: int, dim: int) -> Tensor:
-    """The picture moved along a dimension, its edge repeated."""
-    size = picture.shape[dim]
-    return picture.index_select(dim, (torch.arange(size, device=picture.device) + offset).clamp(0, size - 1))
+def _blurred(picture: Tensor, weights: Tensor, stride: int) -> Tensor:
+    """Rows of numbers `[b, L]` blurred along places `stride` numbers apart, with each row's own odd number of weights `[b, taps]`.
+
+    Place `i` of the result belongs to place `i + reach * stride` of the picture; the last places, for want of a right neighbour, are not
+    computed. The taps are added one after the other, so a sum does not depend on what stands beside it.
+    """
+    taps = weights.shape[1]
+    length = picture.shape[1] - (taps - 1) * stride
+    out = torch.empty_like(picture)
+    total, term = out[:, :length], torch.empty_like(picture)[:, :length]
+    for i in range(taps):
+        torch.mul(picture[:, i * stride : i * stride + length], weights[:, i : i + 1], out=total if i == 0 else term)
+        if i:
+            total += term
+    return out
 
 
 def defocus(frames: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of `[B, T, 3, H, W]` by each clip's own sigma `[B]` in pixels, separable, truncated at 2.5 sigma."""
-    reach = int(np.ceil(2.5 * float(sigma.max())))
-    taps = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    weights = torch.exp(-0.5 * (taps / sigma[:, None].clamp(min=1e-3)) ** 2)
-    weights *= taps.abs() <= torch.ceil(2.5 * sigma)[:, None]  # each clip its own reach, whatever the widest of the group needs
-    weights = (weights / weights.sum(1, keepdim=True)).float()
-    for dim in (-1, -2):
-        out = torch.zeros_like(frames)
-        for i in range(-reach, reach + 1):
-            out += _shifted(frames, i, frames.ndim + dim) * weights[:, i + reach].view(-1, 1, 1, 1, 1).to(frames.device)
-        frames = out
-    return frames
+    """Gaussian blur of `[B, T, 3, H, W]` by each clip's own sigma `[B]` in pixels, cut at 2.5 sigma; edges are repeated."""
+    height, width = frames.shape[-2:]
+    out = torch.empty_like(frames)
+    for block in blocks(len(frames), frames[0].numel(), frames.device):
+        own = sigma[block]
+        reach = int(np.ceil(2.5 * float(own.max())))
+        taps = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        weights = torch.exp(-0.5 * (taps / own[:, None].clamp(min=1e-3)) ** 2)
+        weights *= taps.abs() <= torch.ceil(2.5 * own)[:, None]  # each clip its own reach, whatever the widest of the block needs
+        weights = (weights / weights.sum(1, keepdim=True)).float().to(frames.device)
+        b, planes = len(own), frames.shape[1] * frames.shape[2]
+        wide = pad(frames[block].reshape(b, planes, height, width), (reach, reach, 0, 0), mode="replicate")
+        across = _blurred(wide.flatten(1), weights, 1).view(b, planes, height, -1)[..., :width]
+        tall = pad(across, (0, 0, reach, reach), mode="replicate")
+        down = _blurred(tall.flatten(1), weights, width).view(b, planes, -1, width)[:, :, :height]
+        out[block] = down.view(b, *frames.shape[1:])
+    return out
 
 
 def expose(frames: Tensor, lens: dict[str, Tensor]) -> Tensor:
@@ -75,21 +93,26 @@ def expose(frames: Tensor, lens: dict[str, Tensor]) -> Tensor:
     height, width = frames.shape[-2:]
     sigma = lens["defocus"] * height
     soft = (sigma > 0.2).nonzero()[:, 0]
-    if len(soft):
-        frames = frames.clone()
-        # clips of like blur together: the tap count follows the widest of a group
-        for group in soft[sigma[soft].argsort()].split(16):
-            frames[group] = defocus(frames[group], sigma[group])
+    soft = soft[sigma[soft].argsort()]  # clips of like blur together: the taps follow the widest of a block
+    out = frames.clone()
+    out[soft] = defocus(frames[soft], sigma[soft]) if len(soft) else out[soft]
     column = lambda v: v.float().view(-1, 1, 1, 1, 1).to(frames.device)  # noqa: E731
     y = torch.linspace(-1, 1, height, device=frames.device)[:, None]
     x = torch.linspace(-1, 1, width, device=frames.device)[None]
-    frames = frames * (1 - column(lens["vignette"]) * 0.5 * (x * x + y * y))
-    balance = (
-        torch.stack([1 + lens["tint"], torch.ones_like(lens["tint"]), 1 - lens["tint"]], -1)
-        .float()[:, None, :, None, None]
-        .to(frames.device)
-    )
-    return frames * balance * column(lens["gain"])
+    tint, gain, vignette = lens["tint"], column(lens["gain"]), column(lens["vignette"])
+    balance = torch.stack([1 + tint, torch.ones_like(tint), 1 - tint], -1).float()[:, None, :, None, None].to(frames.device)
+    for block in blocks(len(out), out[0].numel(), frames.device):
+        out[block].mul_(1 - vignette[block] * 0.5 * (x * x + y * y)).mul_(balance[block]).mul_(gain[block])
+    return out
+
+
+def _grain(stream: Stream, count: int) -> Tensor:
+    """Near-normal noise of mean 0 and standard deviation 1, float32 `[B, count]`."""
+    # four bytes summed are close to normal: mean 510, variance 4 (256² - 1) / 12; both halves of a word are summed at once
+    words = stream.bits(-(-count // 2)).view(np.uint32)[:, :count]
+    pairs = (words & np.uint32(0x00FF00FF)) + ((words >> np.uint32(8)) & np.uint32(0x00FF00FF))
+    total = (pairs & np.uint32(0xFFFF)) + (pairs >> np.uint32(16))
+    return (torch.from_numpy(total.view(np.int32)).float() - 510.0).mul_(float((4 * (256**2 - 1) / 12) ** -0.5))
 
 
 def sense(frames: Tensor, lens: dict[str, Tensor], sensor: dict[str, Tensor], stream: Stream) -> Tensor:
@@ -100,14 +123,14 @@ def sense(frames: Tensor, lens: dict[str, Tensor], sensor: dict[str, Tensor], st
         sensor["noise"] > 0, (sensor["noise"].square() + (0.05 * (1 - lens["gain"]).clamp(min=0)).square()).sqrt(), sensor["noise"]
     )
     noisy = (level > 0).nonzero()[:, 0]
-    out = frames * 255
-    if len(noisy):
-        # four bytes summed are close to normal: mean 510, variance 4 (256² - 1) / 12
-        bytes_ = stream.bits(-(-count // 2)).view(np.uint8).reshape(B, -1, 4)[noisy.numpy(), :count]
-        grain = torch.from_numpy(bytes_.sum(-1, dtype=np.int16).astype(np.float32) - 510.0) * float((4 * (256**2 - 1) / 12) ** -0.5)
-        scale = (level[noisy] * 255).float()[:, None]
-        out[noisy] += (grain * scale).view(len(noisy), *shape).to(out.device)
-    pictures = out.round_().clamp_(0, 255).to(torch.uint8)
+    pictures = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
+    for block in blocks(B, count, frames.device):
+        out = (frames[block] * 255).view(-1, count)
+        noisy = (level[block] > 0).nonzero()[:, 0]
+        if len(noisy):
+            grain = _grain(stream.of(slice(block.start, block.stop)), count)[noisy]
+            out[noisy] += grain.mul_((level[block][noisy] * 255).float()[:, None]).to(out.device)
+        pictures[block] = out.round_().clamp_(0, 255).view(-1, *shape)
     for b in (sensor["jpeg"] > 0).nonzero()[:, 0].tolist():
         quality = int(sensor["jpeg"][b].clamp(1, 100))
         for t in range(shape[0]):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from causalpose.scenes.blocks import blocks
+
 TILE = 8
 GRAIN = 1024.0
 
@@ -124,24 +126,26 @@ def _pack(bars: Bars, light: Tensor) -> tuple[Tensor, ...]:
 
 
 def _distance(x: Tensor, y: Tensor, cx, cy, ux, uy, half, width, radius, taper) -> tuple[Tensor, Tensor, Tensor]:
-    """Signed distance of points to bars (negative inside a capsule; at least -radius inside a box), place along it and across it."""
+    """Signed distance of points to bars (negative inside a capsule; at least -radius inside a box), place along it and across it.
+
+    `x` and `y` broadcast against each other: a grid may give its columns and its rows.
+    """
     x, y = x - cx, y - cy
-    along = x * ux
-    along += y * uy
-    across = y * ux
-    across -= x * uy
+    along = x * ux + y * uy
+    across = y * ux - x * uy
     clamped = torch.maximum(torch.minimum(along, half), -half)
     beyond = along - clamped
     outside = across.abs().sub_(width).clamp_(min=0)
     distance = beyond.mul_(beyond).addcmul_(outside, outside).sqrt_()
     distance -= radius
-    distance -= clamped * taper
+    distance -= clamped.mul_(taper)
     return distance, along, across
 
 
 def _rank(bars: Bars) -> Bars:
-    """Sort back to front."""
-    order = bars.depth.argsort(dim=1, descending=True, stable=True)
+    """Sort back to front; bars of no opacity, which paint nothing, come last."""
+    depth = torch.where(bars.opacity > 0, bars.depth, -torch.inf)
+    order = depth.argsort(dim=1, descending=True, stable=True)
     return bars.map(lambda v: v.gather(1, order[..., None].expand(*order.shape, v.shape[2]) if v.ndim == 3 else order))
 
 
@@ -152,10 +156,22 @@ def rasterise(bars: Bars, background: Tensor, light: Tensor) -> tuple[Tensor, Te
     Returns the picture `[F, 3, H, W]` and the label map uint8 `[F, H, W]` (part of the front-most bar that covers half a pixel or more).
     """
     F, _, H, W = background.shape
+    bars = _rank(bars)
+    present = (bars.opacity > 0).sum(1).tolist()
+    table = torch.stack(_pack(bars, light))  # [D, F, N]
+    picture, labels = torch.empty_like(background), torch.empty(F, H, W, dtype=torch.uint8, device=background.device)
+    for block in blocks(F, H * W // 8, background.device):  # many short passes: larger portions pay
+        picture[block], labels[block] = _paint(table[:, block, : max(present[block])], background[block])
+    return picture, labels
+
+
+def _paint(table: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    """`rasterise` for bars packed back to front `[D, F, N]`."""
+    F, _, H, W = background.shape
     device = background.device
     rows, columns = -(-H // TILE), -(-W // TILE)
-    pad = (0, columns * TILE - W, 0, rows * TILE - H)
-    canvas = torch.nn.functional.pad(background, pad) if any(pad) else background
+    margin = (0, columns * TILE - W, 0, rows * TILE - H)
+    canvas = torch.nn.functional.pad(background, margin) if any(margin) else background
     # [F, 3, rows, T, columns, T] -> [3, F·tiles, T·T]
     canvas = (
         canvas.unflatten(2, (rows, TILE))
@@ -164,53 +180,58 @@ def rasterise(bars: Bars, background: Tensor, light: Tensor) -> tuple[Tensor, Te
         .reshape(3, F * rows * columns, TILE * TILE)
     )
 
-    packed = _pack(_rank(bars), light)
-    N = packed[0].shape[1]
+    N = table.shape[2]
     # Which bars touch which tile: distance from the tile's centre against its half diagonal.
     centre_y = (torch.arange(rows, device=device) * TILE + (TILE - 1) / 2).repeat_interleave(columns).float()
     centre_x = (torch.arange(columns, device=device) * TILE + (TILE - 1) / 2).repeat(rows).float()
-    tile_distance, _, _ = _distance(centre_x[None, :, None], centre_y[None, :, None], *(c[:, None] for c in packed[:8]))  # [F, tiles, N]
-    reach = (TILE - 1) / 2 * 2**0.5 + 0.5 / packed[8]
-    touched = (tile_distance < reach[:, None]) & (packed[9] > 0)[:, None]
+    tile_distance, _, _ = _distance(centre_x[None, :, None], centre_y[None, :, None], *(c[:, None] for c in table[:8]))  # [F, tiles, N]
+    reach = (TILE - 1) / 2 * 2**0.5 + 0.5 / table[8]
+    touched = (tile_distance < reach[:, None]) & (table[9] > 0)[:, None]
     touched = touched.flatten(0, 1)
     count = touched.sum(1)
     order = count.argsort(descending=True, stable=True)
     count = count[order]
-    deepest = int(count[0]) if len(count) else 0
+    deepest = int(count[0])
 
     # lists[t, k]: the k-th bar (back to front) of tile t
     tile, bar = touched[order].nonzero(as_tuple=True)
     rank = torch.arange(len(tile), device=device) - (count.cumsum(0) - count)[tile]
-    lists = torch.zeros(len(order), max(deepest, 1), dtype=torch.long, device=device)
+    lists = torch.zeros(len(order), deepest, dtype=torch.long, device=device)
     frame = order // (rows * columns)
     lists[tile, rank] = frame[tile] * N + bar
 
-    table = torch.stack(packed, -1).flatten(0, 1)  # [F·N, D]
-    canvas = canvas[:, order].contiguous()
+    table = table.flatten(1).T.contiguous()  # [F·N, D]
+    canvas = canvas[:, order]
     label = torch.zeros(canvas.shape[1:], dtype=torch.float32, device=device)
     inner_y = torch.arange(TILE, device=device).repeat_interleave(TILE).float()
     inner_x = torch.arange(TILE, device=device).repeat(TILE).float()
     where = order % (rows * columns)
     pixel_x = (where % columns * TILE)[:, None] + inner_x
     pixel_y = (where // columns * TILE)[:, None] + inner_y
-    active = (count[:, None] > torch.arange(max(deepest, 1), device=device)).sum(0).tolist()
-    for k, n in enumerate(active[:deepest]):
+    active = (count > torch.arange(deepest, device=device)[:, None]).sum(1).tolist()
+    for k, n in enumerate(active):
         row = table[lists[:n, k]][..., None]  # [n, D, 1]
-        cx, cy, ux, uy, half, width, radius, taper, hard, opacity, r, g, b, r2, g2, b2, stripes, rounding, side, part = row.unbind(1)
+        cx, cy, ux, uy, half, width, radius, taper, hard, opacity, *colours, stripes, rounding, side, part = row.unbind(1)
         distance, along, across = _distance(pixel_x[:n], pixel_y[:n], cx, cy, ux, uy, half, width, radius, taper)
-        alpha = distance.mul_(hard).neg_().add_(0.5).clamp_(0, 1).mul_(opacity)
+        alpha = distance.mul_(-hard).add_(0.5).clamp_(0, 1).mul_(opacity)
         # a cylinder's normal leans sideways by `lean`; brightness = ambient + lambert, all in exactly rounded operations
         lean = across.div_(width + radius).clamp_(-1, 1)
-        shade = (lean * side).mul_(0.55)
-        shade += 1
-        shade -= lean.mul_(lean).mul_(rounding).mul_(0.38)
-        band = along.mul_(stripes)
-        band = (band - band.floor()).sub_(0.5).abs_().mul_(8).sub_(2).add_(0.5).clamp_(0, 1)
-        band.mul_((stripes > 0).float())
-        for c, (first, second) in enumerate(((r, r2), (g, g2), (b, b2))):
-            colour = (band * (second - first)).add_(first).mul_(shade)
+        shade = (lean * side).mul_(0.55).add_(1)
+        shade -= lean.mul_(lean).mul_(rounding * 0.38)
+        striped = (stripes[:, 0] > 0).nonzero()[:, 0]
+        if len(striped):
+            band = along[striped].mul_(stripes[striped])
+            band = band.sub_(band.floor()).sub_(0.5).abs_().mul_(8).sub_(2).add_(0.5).clamp_(0, 1)
+        for c in range(3):
+            first, second = colours[c], colours[c + 3]
+            colour = first * shade
+            if len(striped):
+                base = first[striped]
+                colour[striped] = (band * (second[striped] - base)).add_(base).mul_(shade[striped])
             canvas[c, :n].lerp_(colour, alpha)
-        label[:n] = torch.where((alpha >= 0.5) & (part >= 0), part, label[:n])
+        # the same as where(shown, part, label), in passes that vectorise
+        shown = alpha >= torch.where(part >= 0, 0.5, torch.inf)
+        label[:n].lerp_(part.expand_as(alpha), shown.float())
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=device)
     picture = canvas[:, back].reshape(3, F, rows, columns, TILE, TILE).permute(1, 0, 2, 4, 3, 5).reshape(F, 3, rows * TILE, columns * TILE)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from causalpose.scenes import body, camera, motion
+from causalpose.scenes.blocks import blocks
 from causalpose.scenes.body import LIMB_FROM, LIMB_PART, LIMB_RADII, LIMB_SLOT, LIMB_TO, Part, Slot
 from causalpose.scenes.causes import Stream
 from causalpose.scenes.render import Bars, join, make
@@ -156,6 +157,9 @@ def assign_background(stream: Stream, level: str) -> dict[str, Tensor]:
     }
 
 
+_PAINTED = ("horizon", "coarse", "fine", "grating", "contrast", "gradient", "wall", "floor", "texture")
+
+
 def background_off(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Plain mid-grey, no structure."""
     grey = torch.full_like(values["wall"], 0.5)
@@ -174,26 +178,34 @@ def paint_background(values: dict[str, Tensor], shift: Tensor, height: int, widt
     """The wall, floor and textures `[B, F, 3, H, W]` float32, moved by `shift` `[B, F, 2]` (crop heights)."""
     B, F = shift.shape[:2]
     moved = (shift * values["parallax"][:, None, None]).float()
-    y = (torch.arange(height) / height).float()[None, None, :, None] - moved[..., 1, None, None]
-    x = ((torch.arange(width) - width / 2) / height).float()[None, None, None, :] - moved[..., 0, None, None]
-    number = lambda v: v.float()[:, None, None, None]  # noqa: E731
-    # an antialiased horizon; the floor darkens towards it
-    floor = ((y - number(values["horizon"])) * height + 0.5).clamp(0, 1).expand(B, F, height, width)
-    grid = torch.stack(torch.broadcast_tensors(x * 1.2, y * 2 - 1), -1).flatten(0, 1)
-    noise = torch.zeros(B, F, 3, height, width)
-    for name, share in (("coarse", 0.6), ("fine", 0.4)):
-        lattice = values[name].float()[:, None].expand(B, F, *values[name].shape[1:]).flatten(0, 1)
-        noise += share * grid_sample(lattice, grid, mode="bilinear", padding_mode="reflection", align_corners=True).unflatten(0, (B, F))
-    frequency, angle = values["grating"].float().unbind(-1)
-    across = x * number(angle.cos()) + y * number(angle.sin())
-    wave = across * number(frequency)
-    wave = ((wave - wave.floor()) - 0.5).abs() * 4 - 1  # a triangle wave in [-1, 1]
-    tilt = values["gradient"].float()
-    tone = wave * number(values["contrast"]) * 0.5 + x * number(tilt[:, 0]) + (y - 0.5) * number(tilt[:, 1])
-    colour = lambda name: values[name].float()[:, None, :, None, None]  # noqa: E731
-    picture = torch.lerp(colour("wall").expand(B, F, 3, height, width), colour("floor").expand(B, F, 3, height, width), floor[:, :, None])
-    picture = picture + tone[:, :, None] * (1 - 0.5 * floor[:, :, None]) + noise * values["texture"].float()[:, None, None, None, None]
-    return picture.clamp(0.02, 0.98)
+    out = torch.empty(B, F, 3, height, width)
+    down = (torch.arange(height) / height).float()[:, None]
+    right = ((torch.arange(width) - width / 2) / height).float()
+    for block in blocks(B, 3 * F * height * width):
+        table = {name: values[name][block].float() for name in _PAINTED}
+        number = lambda v: v[:, None, None, None]  # noqa: E731
+        colour = lambda name: table[name][:, None, :, None, None]  # noqa: B023, E731
+        y, x = down - moved[block, :, 1, None, None], right - moved[block, :, 0, None, None]  # [b, F, H, 1], [b, F, 1, W]
+        # an antialiased horizon; the floor darkens towards it
+        floor = ((y - number(table["horizon"])) * height + 0.5).clamp(0, 1)
+        grid = torch.stack(torch.broadcast_tensors(x * 1.2, y * 2 - 1), -1).flatten(0, 1)
+        noise = None
+        for name, share in (("coarse", 0.6), ("fine", 0.4)):
+            lattice = table[name][:, None].expand(-1, F, *table[name].shape[1:]).flatten(0, 1)
+            sampled = grid_sample(lattice, grid, mode="bilinear", padding_mode="reflection", align_corners=True).mul_(share)
+            noise = sampled if noise is None else noise.add_(sampled)
+        frequency, angle = table["grating"].unbind(-1)
+        across = x * number(angle.cos()) + y * number(angle.sin())
+        wave = across.mul_(number(frequency))
+        wave = wave.sub_(wave.floor()).sub_(0.5).abs_().mul_(4).sub_(1)  # a triangle wave in [-1, 1]
+        tilt = table["gradient"]
+        tone = wave.mul_(number(table["contrast"])).mul_(0.5).add_(x * number(tilt[:, 0])).add_((y - 0.5) * number(tilt[:, 1]))
+        # wall and floor are even, so their mixture is one column
+        column = torch.lerp(colour("wall").expand(-1, F, 3, height, 1), colour("floor").expand(-1, F, 3, height, 1), floor[:, :, None])
+        picture = column + tone.mul_(1 - 0.5 * floor)[:, :, None]
+        picture += noise.unflatten(0, (-1, F)).mul_(table["texture"][:, None, None, None, None])
+        out[block] = picture.clamp_(0.02, 0.98)
+    return out
 
 
 def structures(values: dict[str, Tensor], shift: Tensor, height: int, width: int) -> Bars:

@@ -55,6 +55,27 @@ def test_defocus_is_each_clips_own():
         assert torch.equal(together[b], lens.defocus(pictures[b : b + 1], sigma[b : b + 1])[0])
 
 
+@pytest.mark.parametrize("sigma", [0.3, 1.7, 6.0])
+def test_defocus_agrees_with_a_plain_convolution(sigma):
+    """Against scipy's Gaussian with the same cut and repeated edges, on a picture smaller than the widest reach."""
+    from scipy.ndimage import gaussian_filter1d
+
+    picture = torch.rand(2, 2, 3, 13, 10, generator=torch.Generator().manual_seed(2))
+    reach = math.ceil(2.5 * sigma)
+    expected = picture.double().numpy()
+    for axis in (-1, -2):
+        expected = gaussian_filter1d(expected, sigma, axis=axis, mode="nearest", radius=reach)
+    blurred = lens.defocus(picture, torch.tensor([sigma, sigma]).double())
+    assert np.abs(blurred.numpy() - expected).max() < 1e-5
+
+
+def test_grain_sums_four_bytes():
+    """By the slow way: bytes of the row's random words, four to a number, mean 510, variance 4 (256² - 1) / 12."""
+    made = lens._grain(Stream(3, np.array([4, 9]), "grain"), 101)
+    drawn = Stream(3, np.array([4, 9]), "grain").bits(51).view(np.uint8).reshape(2, -1, 4)[:, :101].astype(int).sum(-1)
+    assert np.allclose(made.numpy(), (drawn - 510) / (4 * (256**2 - 1) / 12) ** 0.5, atol=1e-6)
+
+
 def test_gain_tint_and_vignette_by_hand():
     """Grey 0.5 at gain 0.4: 0.2. Tint 0.2: red 0.6, blue 0.4. Vignette 0.5 takes 0.5 * 0.5 * (1 + 1) = half of a corner, nothing of the
     middle."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from causalpose.clip import CONDITION_CODES, Clip, Visibility
 from causalpose.errors import CausalPoseError
+from causalpose.scenes import blocks
 from causalpose.scenes.body import Part
 from causalpose.scenes.world import SEVERITIES, World
 
@@ -78,6 +79,15 @@ def test_a_blurred_clip_alone_is_the_clip_in_a_batch():
     assert float((world.values(range(40))["lens"]["shutter"] > 0).float().mean()) > 0.1
     for n in range(40):
         assert same(world.render([n]), together[n : n + 1]), n
+
+
+def test_the_size_of_a_portion_does_not_show(monkeypatch):
+    """One clip's pixels at a time or all at once (`blocks`): the same bits."""
+    world = World(48, 36, 3, "hard", seed=6)
+    expected = world.render(range(10))
+    for elements in (1, 1 << 24):
+        monkeypatch.setattr(blocks, "ELEMENTS", elements)
+        assert same(world.render(range(10)), expected)
 
 
 def test_the_number_of_threads_does_not_show():
