@@ -7,20 +7,24 @@ no SVG. Pictures full of pixels are PNG only.
 import argparse
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from causalpose import weights
 from causalpose.clip import Clip
 from causalpose.data.files import replacing
 from causalpose.errors import CausalPoseError
+from causalpose.evaluation import tables
 from causalpose.plotting import scenes
 from causalpose.plotting.skeleton import draw_skeleton, show_frame
 from causalpose.plotting.style import STYLE, frame_titles, panels
+from causalpose.scenes.causes import GRAPH
 from causalpose.scenes.world import World
 
 HERE = Path(__file__).parent
@@ -28,41 +32,81 @@ SHOWN = World(height=192, width=144, frames=3, seed=4)  # the world of the pictu
 CLIP = 4  # a dancer behind a green panel, with a passer-by: every cause shows
 
 
-def save(figure: Figure, folder: Path, stem: str, *, svg: bool = True, dpi: int = 110) -> None:
-    """Write `stem.svg`, if it is wanted, and `stem.png`."""
+def save(figure: Figure, folder: Path, stem: str, *, svg: bool = True, dpi: int = 110, alt: str | None = None) -> None:
+    """Write `stem.svg`, if wanted, and `stem.png`; both carry `alt`, which says what is to be seen (by default the docstring)."""
+    alt = alt or FIGURES[stem].__doc__
     folder.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(STYLE | {"svg.fonttype": "none"}):
         if svg:
             with replacing(folder / f"{stem}.svg") as temporary:
-                figure.savefig(temporary, metadata={"Date": None})
+                figure.savefig(temporary, metadata={"Date": None, "Description": alt})
         pixels = io.BytesIO()
         figure.savefig(pixels, format="png", dpi=dpi)
     plt.close(figure)
-    save_pixels(np.asarray(Image.open(pixels).convert("RGB")), folder, stem)
+    save_pixels(np.asarray(Image.open(pixels).convert("RGB")), folder, stem, alt)
 
 
-def save_pixels(picture: np.ndarray, folder: Path, stem: str) -> None:
+def save_pixels(picture: np.ndarray, folder: Path, stem: str, alt: str = "") -> None:
     """Write RGB uint8 `[H, W, 3]` as `stem.png`, at six bits a channel: at most three grey levels off, a third smaller."""
+    text = PngInfo()
+    text.add_text("Description", alt)
     coarse = (picture & 0b11111100) | (picture >> 6)
     with replacing(folder / f"{stem}.png") as temporary:
-        Image.fromarray(coarse).save(temporary, optimize=True)
+        Image.fromarray(coarse).save(temporary, optimize=True, pnginfo=text)
 
 
 def causal_graph(folder: Path) -> None:
-    """The causes of a scene and what is computed from them."""
+    """Ten causes lead to the frames: keypoints follow from body, motion and camera alone."""
     save(scenes.graph_figure(), folder, "causal_graph")
 
 
 def scene_sheet(folder: Path) -> None:
     """Sixty clips as they come: the first of the world with seed 0."""
     clips = World(height=64, width=48, frames=1).render(range(60))
-    save_pixels(scenes.sheet(clips, 12, enlarge=2), folder, "scene_sheet")
+    save_pixels(scenes.sheet(clips, 12, enlarge=2), folder, "scene_sheet", scene_sheet.__doc__)
 
 
 def do_pairs(folder: Path) -> None:
-    """One clip under six interventions, with the pixels that each changes."""
-    settings = [{"background": 12}, {"distractors": None}, {"occluders": None}, {"clothing": 7}, {"lens": "defocus"}, {"motion": "jump"}]
-    save(scenes.do_pairs(SHOWN, CLIP, settings, height=1.75), folder, "do_pairs", svg=False)
+    """One clip with each of its ten causes changed, one at a time: only what the cause draws differs, and all the rest is the same clip."""
+    changes: dict[str, object] = {
+        "body": {"girth": 1.5, "height": 1.2}, "motion": "jump", "camera": "left", "clothing": 7, "skin": 3, "background": 12,
+        "distractors": None, "occluders": None, "lens": "defocus", "sensor": "noisy",
+    }  # fmt: skip
+    settings = [{name: changes[name]} for name in GRAPH]  # a cause without a pair is an error
+    save(scenes.do_pairs(SHOWN, CLIP, settings, height=1.6), folder, "do_pairs", svg=False)
+
+
+def severities(folder: Path) -> None:
+    """One clip, clean and under four conditions: from severity 1 to 5 more joints are covered, blurred, smeared or lost in the dark."""
+    save(scenes.severities(SHOWN, CLIP), folder, "severities", svg=False)
+
+
+def difficulty(folder: Path) -> None:
+    """Levels of difficulty: the share of hidden joints and the shipped models' scores, read from the record of the weights."""
+    results = tables.read(HERE.parent / "ablations" / "results" / "weights" / "results.csv")
+    mixed = results[results["condition"] == "mixed"].set_index("dataset")
+    hidden = mixed[mixed["metric"] == "occluded joints"]["value"]
+    best = mixed[(mixed["variant"] == "tiny-stage2") & (mixed["joint"] == "mean") & (mixed["metric"] == "PCK@0.2")]["value"]
+    low, high = (f"scenes-level-{level}/test" for level in ("easy", "hard"))
+    alt = (
+        f"From level easy to hard the share of hidden joints grows from {hidden[low]:.0f} to {hidden[high]:.0f} per cent, and the share of "
+        f"joints that the shipped stage 2 finds (PCK@0.2) falls from {best[low]:.0f} to {best[high]:.0f} per cent."
+    )
+    save(scenes.difficulty(results), folder, "difficulty", alt=alt)
+
+
+def _biased() -> World:
+    return replace(SHOWN, frames=1, seed=1).do(lens=None, occluders=None).biased("background<-motion:0.9", "distractors<-pose:0.9")
+
+
+def biased_graph(folder: Path) -> None:
+    """A biased world: in 90 % of the clips the background depends on the motion, and the distractors on the pose."""
+    save(scenes.graph_figure(edges=_biased().edges), folder, "biased_graph")
+
+
+def biased_clips(folder: Path) -> None:
+    """Like actions share a background and a stick points at the right wrist; with both edges cut neither tells anything."""
+    save(scenes.biased_clips(_biased(), range(10, 18), {"background": 12, "distractors": None}), folder, "biased_clips", svg=False)
 
 
 def overview(folder: Path) -> None:
@@ -108,7 +152,9 @@ def _predicted() -> np.ndarray | None:
     return found[0].numpy() * np.array([(SHOWN.width - 1) / (size.width - 1), (SHOWN.height - 1) / (size.height - 1)])
 
 
-FIGURES: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, overview)}
+FIGURES: dict[str, Callable[[Path], None]] = {
+    f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview)
+}
 
 
 def main(arguments: list[str] | None = None) -> None:

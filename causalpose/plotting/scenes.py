@@ -4,20 +4,22 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 
-from causalpose.clip import Clip, Visibility
+from causalpose.clip import CONDITIONS, Clip, Visibility
 from causalpose.errors import CausalPoseError
 from causalpose.plotting.overlay import draw_pose
-from causalpose.plotting.palette import LEFT, RIGHT, unit
+from causalpose.plotting.palette import CYCLE, LEFT, RIGHT, unit
 from causalpose.plotting.skeleton import draw_skeleton, one_clip, show_frame
-from causalpose.plotting.style import INK, PAPER, STYLE, panels, picture_axis
+from causalpose.plotting.style import FAINT, INK, PAPER, STYLE, panels, picture_axis
 from causalpose.scenes.bias import Edge
 from causalpose.scenes.body import KEYPOINTS, Part
-from causalpose.scenes.causes import GRAPH, LAYERS
+from causalpose.scenes.causes import GRAPH, LAYERS, LEVELS
+from causalpose.scenes.motion import ACTIONS
 from causalpose.scenes.world import World
 
 # The person's left is blue, the right orange, the middle yellow (as everywhere); darker near the trunk. Things are purple, green and grey.
@@ -130,13 +132,68 @@ def do_pairs(world: World, clip: int, settings: Sequence[Mapping[str, object]], 
         show_frame(axes[0, column], factual.frames[target])
         show_frame(axes[1, column], other.frames[target])
         scale = picture_axis(axes[2, column]).imshow(change, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
-        axes[0, column].set_title("do(" + setting_text(setting).replace(", ", ",\n") + ")", fontsize=8.5)
+        axes[0, column].set_title("do(" + setting_text(setting).replace(", ", ",\n") + ")", fontsize=8.5 if len(settings) < 8 else 7)
     for row, name in enumerate(("factual", "counterfactual", "difference")):
         axes[row, 0].set_ylabel(name, fontsize=9)
     bar = figure.colorbar(scale, ax=list(axes[2]), aspect=12, pad=0.02)
     bar.set_label("grey levels", fontsize=8)
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.outline.set_visible(False)
+    return figure
+
+
+def severities(world: World, clip: int, *, height: float = 1.5) -> Figure:
+    """One clip clean and under every condition at its five severities: a row each, the target frame. `height`: of a row in inches."""
+    conditions = [name for name in CONDITIONS if name != "clean"]
+    figure, axes = panels(len(conditions), 6, height=height, width=height * world.width / world.height, margin=0.6)
+    for row, condition in enumerate(conditions):
+        for severity in range(6):
+            shown = world.under(condition, severity) if severity else world.under("clean")
+            show_frame(axes[row, severity], shown.render([clip]).frames[0, world.frames // 2])
+        axes[row, 0].set_ylabel(condition.replace("_", " "), fontsize=9)
+    for severity in range(6):
+        axes[0, severity].set_title(f"severity {severity}" if severity else "clean", fontsize=8.5)
+    return figure
+
+
+def difficulty(results: pd.DataFrame, *, condition: str = "mixed", height: float = 2.9) -> Figure:
+    """The levels of difficulty in numbers: share of hidden joints, and the score of everything that was measured on them.
+
+    results   tidy rows of the record `weights`, data sets `scenes-level-LEVEL/…`
+    """
+    rows = results[results["dataset"].str.startswith("scenes-level-") & (results["condition"] == condition)]
+    rows = rows.assign(level=rows["dataset"].str.extract(r"scenes-level-(\w+)/", expand=False))
+    hidden = rows[rows["metric"] == "occluded joints"].set_index("level")["value"]
+    scores = rows[(rows["metric"] == "PCK@0.2") & (rows["joint"] == "mean")]
+    missing = [name for name in LEVELS if name not in hidden.index or name not in set(scores["level"])]
+    if missing:
+        raise CausalPoseError(f"difficulty: the results say nothing about level {missing[0]!r} under {condition!r}")
+    figure, axes = panels(1, 2, height=height, width=3.6, margin=1.2, pictures=False)
+    left, right = axes[0]
+    bars = left.bar(LEVELS, [hidden[name] for name in LEVELS], width=0.55, color=FAINT)
+    left.bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
+    left.set(ylabel="joints hidden (%)", ylim=(0, max(hidden) * 1.18), title="what is hidden")
+    left.grid(axis="x", visible=False)
+    means = scores.pivot_table(index="level", columns="variant", values="value", sort=False).loc[list(LEVELS)]
+    for colour, marker, name in zip(CYCLE, "osD^vPX", means, strict=False):
+        right.plot(LEVELS, means[name], marker=marker, color=unit(colour), label=name)
+    right.set(ylabel="PCK@0.2 (%)", ylim=(0, 100), title="what is still found")
+    right.margins(x=0.12)
+    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
+    return figure
+
+
+def biased_clips(world: World, clips: Sequence[int], cut: Mapping[str, object], *, height: float = 1.35) -> Figure:
+    """Clips of a biased world, and below them the same clips after an intervention that cuts its edges, e.g. `{"distractors": None}`."""
+    if not world.edges:
+        raise CausalPoseError("biased_clips: this world has no edge; plant one with World.biased")
+    figure, axes = panels(2, len(clips), height=height, width=height * world.width / world.height, margin=0.5)
+    for row, (shown, text) in enumerate(((world, "biased"), (world.do(**cut), "edges cut"))):
+        for axis, frame in zip(axes[row], shown.render(clips).frames[:, world.frames // 2], strict=True):
+            show_frame(axis, frame)
+        axes[row, 0].set_ylabel(text, fontsize=9)
+    for axis, action in zip(axes[0], world.values(clips)["motion"]["action"].long().tolist(), strict=True):
+        axis.set_title(ACTIONS[action], fontsize=9)
     return figure
 
 

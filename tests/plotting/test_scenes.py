@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -58,6 +59,46 @@ def test_do_pairs_shows_factual_counterfactual_and_difference():
     assert [axis.get_title() for axis in axes[0]] == ["do(background=None)", "do(lens.gain=0.2)"]
     assert axes[2, 0].images[0].get_clim() == axes[2, 1].images[0].get_clim()  # one scale
     assert figure.axes[6].get_ylabel() == "grey levels"
+
+
+def test_severities_show_each_condition_at_each_severity():
+    world = World(24, 18, 1)
+    figure = scenes.severities(world, 5)
+    axes = np.array(figure.axes).reshape(4, 6)
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["occluded", "defocus", "motion blur", "low light"]
+    shown = np.asarray(axes[1, 4].images[0].get_array(), float)
+    assert np.allclose(shown, world.under("defocus", 4).render([5]).frames[0, 0].permute(1, 2, 0).numpy() / 255, atol=1e-6)
+
+
+def level_rows(levels=("easy", "default", "hard")):
+    rows = []
+    for n, level in enumerate(levels):
+        labels = {"study": "weights", "seed": 0, "dataset": f"scenes-level-{level}/test", "condition": "mixed"}
+        rows.append({**labels, "variant": "scenes", "joint": "all", "metric": "occluded joints", "value": 10.0 * (n + 1)})
+        rows.append({**labels, "variant": "a", "joint": "mean", "metric": "PCK@0.2", "value": 90.0 - n})
+        rows.append({**labels, "variant": "a", "joint": "nose", "metric": "PCK@0.2", "value": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_difficulty_draws_what_the_results_say():
+    left, right = scenes.difficulty(level_rows()).axes
+    assert [patch.get_height() for patch in left.patches] == [10.0, 20.0, 30.0]
+    (line,) = right.lines
+    assert line.get_ydata().tolist() == [90.0, 89.0, 88.0] and line.get_label() == "a"
+    with pytest.raises(CausalPoseError, match="nothing about level 'hard'"):
+        scenes.difficulty(level_rows(("easy", "default")))
+
+
+def test_biased_clips_stand_above_the_same_clips_with_the_edges_cut():
+    world = World(24, 18, 1).biased("background<-motion:1")
+    figure = scenes.biased_clips(world, [3, 4], {"background": 9})
+    axes = np.array(figure.axes).reshape(2, 2)
+    for row, shown in enumerate((world, world.do(background=9))):
+        expected = shown.render([3, 4]).frames[:, 0].permute(0, 2, 3, 1).numpy() / 255
+        for column in range(2):
+            assert np.allclose(np.asarray(axes[row, column].images[0].get_array(), float), expected[column], atol=1e-6)
+    with pytest.raises(CausalPoseError, match="has no edge"):
+        scenes.biased_clips(World(24, 18, 1), [3], {"background": 9})
 
 
 def test_part_map_names_the_parts_that_appear(clips):
