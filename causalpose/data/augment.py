@@ -247,10 +247,29 @@ def _cover(frames: Tensor, block: _Block) -> tuple[Tensor, Tensor]:
     down = (rows >= block.low[..., 1:]) & (rows <= block.high[..., 1:])
     covered = across[..., None, :] & down[..., :, None] & block.present[:, None, None, None]
     chosen = block.present.nonzero()[:, 0]  # only these clips are touched: the fill is the dearest step otherwise
+    if frames.device.type == "cpu":
+        return _cover_rectangles(frames, block, chosen.tolist()), covered
     neighbour = (chosen - 1) % len(frames)
     fill = torch.where(block.foreign[chosen, None, None, None, None], frames[neighbour], block.colour[chosen, None, :, None, None])
     frames[chosen] = torch.where(covered[chosen, :, None], fill, frames[chosen])
     return frames, covered
+
+
+def _cover_rectangles(frames: Tensor, block: _Block, chosen: list[int]) -> Tensor:
+    """`_cover` on a CPU: only the blocks' own pixels are moved, an order of magnitude fewer (a GPU would rather move them all at once)."""
+    height, width = frames.shape[-2:]
+    low, high = block.low.ceil().long().clamp_min(0).tolist(), block.high.floor().long().tolist()
+    patches = []
+    for clip in chosen:
+        for time in range(frames.shape[1]):
+            (left, top), (right, bottom) = low[clip][time], high[clip][time]
+            place = (clip, time, slice(None), slice(top, max(min(bottom + 1, height), top)), slice(left, max(min(right + 1, width), left)))
+            # Taken before any is laid down: a neighbour shows its own picture, not its block.
+            fill = frames[((clip - 1) % len(frames), *place[1:])].clone() if block.foreign[clip] else block.colour[clip, :, None, None]
+            patches.append((place, fill))
+    for place, fill in patches:
+        frames[place] = fill
+    return frames
 
 
 def _occlude(points: Tensor, visibility: Tensor, block: _Block) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -14,6 +15,16 @@ from causalpose.errors import CausalPoseError
 
 # No format that starts another program (PostScript), whatever a file's name says.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+_END_OF_JPEG = b"\xff\xd9"
+_FLAGS = {
+    factor: flag | cv2.IMREAD_IGNORE_ORIENTATION
+    for factor, flag in (
+        (1, cv2.IMREAD_COLOR),
+        (2, cv2.IMREAD_REDUCED_COLOR_2),
+        (4, cv2.IMREAD_REDUCED_COLOR_4),
+        (8, cv2.IMREAD_REDUCED_COLOR_8),
+    )
+}
 _LONGEST_NAME, _LONGEST_PATH = 255, 2048  # bytes: what file systems take
 
 
@@ -70,7 +81,14 @@ def read_image(path: Path | str, reduction: int = 1) -> np.ndarray:
     if path.exists() and not path.is_file():  # a pipe or a device would wait for ever
         raise CausalPoseError(f"{path}: cannot be decoded as an image (not an ordinary file)")
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=_FORMATS) as image:  # reads the head only, and refuses pictures of absurd size
+            if image.format == "JPEG" and image.mode == "RGB":
+                content = np.fromfile(path, np.uint8)
+                # OpenCV is a fifth faster and gives the same pixels, but fills what a cut file lacks with grey: only whole files go there.
+                if content[-2:].tobytes() == _END_OF_JPEG:
+                    decoded = cv2.imdecode(content, _FLAGS[reduction])
+                    if decoded is not None:
+                        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded)
             if reduction > 1 and image.format == "JPEG":
                 image.draft("RGB", (image.width // reduction, image.height // reduction))
             return np.array(image if image.mode == "RGB" else image.convert("RGB"))

@@ -1,9 +1,12 @@
 """`PersonSource`: clips of single persons cut out of real video (or stills), from any data set that `formats` knows."""
 
 import re
-from collections import OrderedDict, defaultdict
+import threading
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from causalpose.errors import CausalPoseError
 from causalpose.skeletons import KeypointSet, keypoint_set, remap
 
 _CACHE_BYTES = 1 << 30  # cut clips are kept up to this size
-_IMAGE_BYTES = 1 << 28  # and decoded images up to this
+_IMAGE_BYTES = 1 << 26  # and decoded images up to this: two dozen of 1280x720, more than a clip spans
 _MATCH = 0.5  # intersection over union at which a detection is taken for a labelled person
 
 
@@ -87,10 +90,11 @@ class PersonSource:
             self._take_labels()
         if not self.entries:
             raise CausalPoseError(f"{root}: split {split!r} has no labelled person" + (" with a detected box" if data.boxes else ""))
+        self._lock, self._ahead = threading.Lock(), None
         self._clips: dict[int, Tensor] = {}
         self._clip_limit = _CACHE_BYTES // (config.frames * 3 * config.height * config.width)
         self._images: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
-        self._image_bytes = 0
+        self._image_bytes, self._image_limit = 0, _IMAGE_BYTES
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -104,8 +108,14 @@ class PersonSource:
         for index in wanted:
             if not 0 <= index < len(self):
                 raise IndexError(f"clip {index} of {len(self)}")
-        pixels = self._pixels(dict.fromkeys(wanted))
+        ahead, self._ahead = self._ahead, None
+        pixels = ahead[1].result() if ahead is not None and ahead[0] == wanted else self._pixels(wanted)
         return stack([self._clip(index, pixels[index]) for index in wanted])
+
+    def prefetch(self, indices: Sequence[int] | Tensor) -> None:
+        """Begin to decode and cut what `batch` will be asked for next, beside the model's own work; an error waits for that `batch`."""
+        wanted = [int(index) for index in indices]
+        self._ahead = (wanted, _thread().submit(self._pixels, wanted))
 
     def describe(self) -> dict:
         """The protocol to print beside a score."""
@@ -209,8 +219,11 @@ class PersonSource:
 
     # -- pixels --------------------------------------------------------------------------------------------------------
 
-    def _pixels(self, indices: Iterable[int]) -> dict[int, Tensor]:
-        """The crops `[T, 3, H, W]` of some samples, from the cache where it holds them; every image is decoded once for all of them."""
+    def _pixels(self, indices: Sequence[int]) -> dict[int, Tensor]:
+        """The crops `[T, 3, H, W]` of some samples, from the cache where it holds them; every image is decoded once for all of them.
+
+        Images are decoded by as many threads as torch may use: decoder and OpenCV leave Python's lock alone while they work.
+        """
         height, width, length = self.config.height, self.config.width, self.config.frames
         out = {index: self._clips[index] for index in indices if index in self._clips}
         wanted: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
@@ -218,19 +231,28 @@ class PersonSource:
             if index in out:
                 continue
             number, position, _ = self._places[index]
-            sequence, matrix = self.sequences[number], self.entries[index].matrix
+            sequence, factor = self.sequences[number], reduction(self.entries[index].matrix)
             for slot, place in enumerate(self._window(number, position)):
                 name = f"{sequence.folder}/{sequence.frames[place].file_name}" if sequence.folder else sequence.frames[place].file_name
-                wanted[name, reduction(matrix) if reducible(name) else 1].append((index, slot))
+                wanted[name, factor if reducible(name) else 1].append((index, slot))
             out[index] = torch.empty(length, 3, height, width, dtype=torch.uint8)
-        for (name, factor), uses in wanted.items():
+
+        def fill(job: tuple[tuple[str, int], list[tuple[int, int]]]) -> None:
+            (name, factor), uses = job
             image, done = self._image(name, factor), {}
             for index, slot in uses:
-                if index not in done:
+                if index not in done:  # a repeated frame shows the same
                     matrix = self.entries[index].matrix
                     crop = cut(image, matrix, height, width) if factor == 1 else cut_reduced(image, matrix, height, width, factor)
                     done[index] = torch.from_numpy(crop).permute(2, 0, 1)
                 out[index][slot] = done[index]
+
+        threads = min(torch.get_num_threads(), len(wanted))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                deque(pool.map(fill, wanted.items()), maxlen=0)  # to the end, so that an error comes out
+        else:
+            deque(map(fill, wanted.items()), maxlen=0)
         for index in out:
             if index not in self._clips and len(self._clips) < self._clip_limit:
                 self._clips[index] = out[index]
@@ -239,13 +261,24 @@ class PersonSource:
     def _image(self, name: str, factor: int) -> np.ndarray:
         """A decoded image; the last ones are kept, since neighbouring clips share them."""
         key = (name, factor)
-        if key not in self._images:
-            self._images[key] = read_image(self.root / name, factor)
-            self._image_bytes += self._images[key].nbytes
-            while self._image_bytes > _IMAGE_BYTES and len(self._images) > 1:
+        with self._lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+                return self._images[key]
+        image = read_image(self.root / name, factor)
+        with self._lock:
+            if key not in self._images:
+                self._images[key] = image
+                self._image_bytes += image.nbytes
+            while self._image_bytes > self._image_limit and len(self._images) > 1:
                 self._image_bytes -= self._images.popitem(last=False)[1].nbytes
-        self._images.move_to_end(key)
-        return self._images[key]
+        return image
+
+
+@lru_cache(maxsize=1)
+def _thread() -> ThreadPoolExecutor:
+    """The one thread that works ahead."""
+    return ThreadPoolExecutor(1, thread_name_prefix="causalpose-prefetch")
 
 
 def _frame_numbers(sequence: PoseSequence) -> np.ndarray:

@@ -152,6 +152,7 @@ class _Run:
         for turn in range(train.accumulate):
             shard = turn * world + accelerator.process_index
             clip, cached, truth = self._shard(indices[shard], shard)
+            self._fetch_ahead(indices, shard + world)
             draws = randomness.generator(train.seed, "model", self.step, shard, device=accelerator.device)
             torch.manual_seed(randomness.derive_seed(train.seed, "layers", self.step, shard))  # dropout layers use the global stream
             last = turn == train.accumulate - 1
@@ -190,6 +191,17 @@ class _Run:
             clip = augment(clip, config.model.keypoints, randomness.generator(config.train.seed, "augment", self.step, shard))
         cached = None if self.tokens is None else self.tokens[indices].to(device).float()
         return clip, cached, body_share(clip, config.model) if oracle else None
+
+    def _fetch_ahead(self, indices: Tensor, shard: int) -> None:
+        """Let a source that reads images begin with the next shard (of this step, or else of the next) while the model learns."""
+        prefetch = getattr(self.source, "prefetch", None)
+        if prefetch is None:
+            return
+        if shard >= len(indices):
+            train = self.config.train
+            shard, step = self.accelerator.process_index, self.step + 1
+            indices = labels.shard_indices(train.seed, step, len(self.source), len(indices), train.batch, self.config.data.labels)
+        prefetch(indices[shard])
 
     def _learning(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]

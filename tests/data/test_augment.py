@@ -176,3 +176,18 @@ def test_impossible_settings_are_refused_by_name(values):
 def test_wrong_keypoint_set_is_refused():
     with pytest.raises(CausalPoseError, match="coco17 has 17"):
         augment(blob_clip(torch.full((1, 2), 24.0)), "coco17", generator())
+
+
+def test_the_block_is_the_same_on_every_device():
+    """A CPU moves only the blocks' pixels, a GPU all at once: the reference is the GPU's way, run here."""
+    from causalpose.data import augment as module
+
+    clip = blob_clip(torch.rand(8, 2, generator=generator(3)) * 40, frames=3)
+    draws = module._Draws(generator(4), torch.device("cpu"))
+    block = module._draw_block(clip, draws, replace(NO_AUGMENTATION, erase=0.9, erase_size=(0.05, 0.6)))
+    start = torch.rand(clip.frames.shape, generator=generator(5)) * 255
+    found, covered = module._cover(start.clone(), block)
+    neighbour = start[(torch.arange(8) - 1) % 8]
+    fill = torch.where(block.foreign[:, None, None, None, None], neighbour, block.colour[:, None, :, None, None])
+    assert block.foreign[block.present].any() and not block.foreign[block.present].all()
+    assert torch.equal(found, torch.where(covered[:, :, None], fill, start)) and covered.any()

@@ -258,3 +258,31 @@ def test_the_samples_detections(shared_data):
         source = PersonSource(shared_data / folder, split, ModelConfig(), DataConfig(boxes=boxes, box_score=threshold))
         matched = sum(entry.track_id >= 0 for entry in source.entries)
         assert min(entry.score for entry in source.entries) >= threshold and matched >= 8
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_working_ahead_and_in_threads_changes_no_pixel(threads, roots):
+    alone = PersonSource(roots["posetrack18"], "train", ModelConfig(), DATA)
+    truth = [alone.batch(batch) for batch in ([0, 3, 3], [7, 1], [2, 9])]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        source = PersonSource(roots["posetrack18"], "train", ModelConfig(), DATA)
+        source.prefetch(torch.tensor([0, 3, 3]))
+        first = source.batch([0, 3, 3])
+        source.prefetch([5])  # not what is asked for next
+        found = [first, source.batch([7, 1]), source.batch([2, 9])]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a.frames, b.frames) and torch.equal(a.keypoints, b.keypoints) for a, b in zip(truth, found, strict=True))
+
+
+def test_an_error_ahead_comes_out_of_its_batch(made, tmp_path):
+    root = makers.posetrack18(tmp_path, made[:1])
+    source = PersonSource(root, "train", ModelConfig(frames=1), DATA)
+    next(root.glob("images/train/*/000002.jpg")).unlink()
+    source.prefetch([2])
+    assert len(source.batch([0, 1])) == 2, "the error belongs to another batch"
+    source.prefetch([2])
+    with pytest.raises(CausalPoseError, match="000002.jpg: no such image"):
+        source.batch([2])
