@@ -49,6 +49,7 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write figures and protocol to this file.", rich_help_panel=RUN)
     ] = None,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Average with the mirrored clip.", rich_help_panel=RUN)] = True,
+    decoder: Annotated[str, typer.Option(help="From heatmap to pose: dark, quarter or argmax.", rich_help_panel=RUN)] = "dark",
     batch: Annotated[int, typer.Option(min=1, help="Clips at once.", rich_help_panel=RUN)] = 64,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …", rich_help_panel=RUN)] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.", rich_help_panel=RUN)] = False,
@@ -69,7 +70,7 @@ def evaluate(
             raise CausalPoseError("--predictions needs --data ROOT, the folder of the labels")
         _score(predictions, data, split, json_file)
         return
-    _measure(checkpoint, data, split, boxes, box_score, nms, clips, severity, corruptions, json_file, flip, batch, device, quiet)
+    _measure(checkpoint, data, split, boxes, box_score, nms, clips, severity, corruptions, json_file, flip, decoder, batch, device, quiet)
 
 
 def _score(predictions: Path, data: str, split: str, json_file: Path | None) -> None:
@@ -88,7 +89,7 @@ def _score(predictions: Path, data: str, split: str, json_file: Path | None) -> 
 
 
 def _measure(
-    checkpoint, data, split, boxes, box_score, nms, clips, severity, corruptions, json_file, flip, batch, device, quiet
+    checkpoint, data, split, boxes, box_score, nms, clips, severity, corruptions, json_file, flip, decoder, batch, device, quiet
 ) -> None:  # fmt: skip
     from dataclasses import replace
 
@@ -99,6 +100,7 @@ def _measure(
     from causalpose.evaluation.evaluate import measure, predict_source
     from causalpose.evaluation.images import figures, locate
     from causalpose.evaluation.robustness import robustness
+    from causalpose.model.heatmaps import DECODERS
     from causalpose.training import checkpoint as checkpoints
     from causalpose.training.sources import SCENES, evaluation_sources
 
@@ -113,13 +115,15 @@ def _measure(
         "frames": config.model.frames if config.model.stage else 1,
         "size": [config.model.height, config.model.width],
         "flip_test": flip,
-        "decoding": "argmax, DARK refinement, UDP coordinates",
+        "decoding": DECODERS.get(decoder, decoder),
         "metric": "PCK in per cent: mean over joints of the share within the threshold times the clip's scale",
     }
     console, rows, protocols, losses = Console(), [], [], []
 
     def predict(source):
-        return predict_source(model, source, batch, flip_test=flip, kind=config.train.loss, device=place, progress=not quiet)
+        return predict_source(
+            model, source, batch, flip_test=flip, kind=config.train.loss, decoder=decoder, device=place, progress=not quiet
+        )
 
     found = None
     for source in evaluation_sources(config, data, split, clips=clips, severity=severity, progress=not quiet):

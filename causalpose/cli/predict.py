@@ -18,6 +18,9 @@ def predict(
     boxes: Annotated[
         Path | None, typer.Option("--boxes", help="Person boxes: PoseTrack18 JSON, or a list of detections. Without it: the whole frame.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Frames without boxes in the file, or all without a file: from the pose of the frame before.")
+    ] = False,
     dilation: Annotated[int | None, typer.Option(min=1, help="Frames between two frames of a clip (default: as in training).")] = None,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Average with the mirrored clip.")] = True,
     overlay: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write the overlay video.")] = True,
@@ -42,6 +45,7 @@ def predict(
         video,
         out,
         boxes=boxes,
+        follow=follow,
         draw=FrameDrawer(keypoint_set("posetrack18")) if overlay else None,
         dilation=dilation or config.data.dilation,
         flip_test=flip,

@@ -1,5 +1,6 @@
 """Person boxes for prediction, from a file: PoseTrack18 JSON, or a list of detections in COCO's result form."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,27 @@ _POSETRACK_FRAMES = 10_000  # a PoseTrack18 image id is the sequence's number ti
 class Boxes:
     """Boxes by frame: of a video by the frame's number from 0, of a folder by the image's file name where the file gives names."""
 
-    def __init__(self, by_number: dict[int, list[Tracked]], by_name: dict[str, list[Tracked]] | None = None):
+    def __init__(
+        self,
+        by_number: dict[int, list[Tracked]],
+        by_name: dict[str, list[Tracked]] | None = None,
+        images: Sequence[tuple[int, str]] = (),
+    ):
         self.by_number, self.by_name = by_number, by_name or {}
+        self._images = list(images)  # (image id, file name) by number
+        self._numbers = {Path(name).name: number for number, (_, name) in enumerate(self._images)}
 
     def at(self, number: int, name: str | None = None) -> list[Tracked]:
         """The tracked boxes of one frame; an unlisted frame has none."""
         if name is not None and self.by_name:
             return self.by_name.get(name, [])
         return self.by_number.get(number, [])
+
+    def image(self, number: int, name: str | None = None) -> tuple[int, str] | None:
+        """The image id and file name that the file gives a frame, so that predictions bear the ground truth's; None where it gives none."""
+        if name is not None and self._numbers:
+            number = self._numbers.get(name, -1)
+        return self._images[number] if 0 <= number < len(self._images) else None
 
     def check(self, names: tuple[str, ...], path: Path | str) -> None:
         """Refuse boxes that fit no image of the folder: every frame would come out empty."""
@@ -46,7 +60,8 @@ def _from_posetrack(path: Path | str) -> Boxes:
         raise CausalPoseError(f"{path}: holds {len(sequences)} sequences; a boxes file is of one")
     per_frame = [[(person.track_id, person.box) for person in frame.persons if person.box is not None] for frame in sequences[0].frames]
     names = [Path(frame.file_name).name for frame in sequences[0].frames]
-    return Boxes(dict(enumerate(per_frame)), dict(zip(names, per_frame, strict=True)))
+    images = [(frame.image_id, frame.file_name) for frame in sequences[0].frames]
+    return Boxes(dict(enumerate(per_frame)), dict(zip(names, per_frame, strict=True)), images)
 
 
 def _from_detections(path: Path | str, detections: list) -> Boxes:

@@ -30,6 +30,7 @@ def predict_source(
     progress: bool = False,
     tokens: torch.Tensor | None = None,
     mixed: bool = False,
+    decoder: str = "dark",
 ) -> Predictions:
     """Poses of every clip of a source at its target frame.
 
@@ -38,6 +39,7 @@ def predict_source(
 
     tokens   `[n, T, N, C]` of every clip, where they are known already (a frozen backbone's); not with the flip test
     mixed    these tokens have been through the encoder too
+    decoder  from map to place, one of `causalpose.model.heatmaps.DECODERS`
     """
     if batch < 1:
         raise CausalPoseError(f"evaluation batch = {batch} must be at least 1")
@@ -62,7 +64,7 @@ def predict_source(
             if flip_test:
                 flipped = model(clip.frames.flip(-1), truth=poses.flip_truth(truth, config)).heatmaps
                 maps = (maps + poses.unflip(poses.to_maps(flipped, kind), config)) / 2
-            points, scores = poses.poses(maps, config, kind)
+            points, scores = poses.poses(maps, config, kind, decoder)
             parts.append(Predictions.of(clip, points.cpu().numpy(), scores.cpu().numpy()))
     finally:
         model.train(was_training)

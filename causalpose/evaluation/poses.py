@@ -31,16 +31,16 @@ def flip_truth(truth: Tensor | None, config: ModelConfig) -> Tensor | None:
     return None if truth is None else truth.unflatten(-1, config.grid).flip(-1).flatten(-2)
 
 
-def poses(maps: Tensor, config: ModelConfig, kind: str) -> tuple[Tensor, Tensor]:
+def poses(maps: Tensor, config: ModelConfig, kind: str, decoder: str = "dark") -> tuple[Tensor, Tensor]:
     """Keypoints `[B, K, 2]` in crop pixels and confidences `[B, K]` in [0, 1] of (averaged) maps `[B, K, h, w]`.
 
     For `ce` the confidence is the probability within two cells of the peak: how sure the model is of the *place*. The peak alone would be
     at most 1 / (2 pi sigma^2) for a perfect model. For `mse` it is the peak, cut to [0, 1].
     """
     if kind != "ce":
-        points, scores = heatmaps.decode(maps, config, kind)
+        points, scores = heatmaps.decode(maps, config, kind, decoder)
         return points, scores.clamp(0, 1)
-    points, _ = heatmaps.decode(maps.clamp_min(1e-30).log(), config, kind)
+    points, _ = heatmaps.decode(maps.clamp_min(1e-30).log(), config, kind, decoder)
     side = 2 * _REACH + 1
     mass = F.avg_pool2d(maps, side, stride=1, padding=_REACH) * side**2
     peak = maps.flatten(-2).argmax(-1, keepdim=True)

@@ -1,6 +1,7 @@
 """Poses for a whole video: windows of frames in, a PoseTrack18 file and, with a drawing function, an overlay video out.
 
-Every frame is read once and memory holds one window. The crop of all frames of a window uses the *target frame's* box, as the field
+Every frame is read once and memory holds one window of pictures, however long the video is; of the frames behind it only the poses stay
+(about 1 kB a person), until they are written. The crop of all frames of a window uses the *target frame's* box, as the field
 does. Without boxes the crop is the whole frame, the same for all frames: then each frame passes the backbone once and its tokens serve
 every window that holds it.
 """
@@ -18,10 +19,11 @@ from tqdm.auto import tqdm
 from causalpose.clip import Visibility
 from causalpose.data import posetrack, video
 from causalpose.data.crops import crop_matrix, cut, to_image
-from causalpose.data.posetrack import FILE_SET, Frame, Person, PoseSequence
+from causalpose.data.labels import Frame, Person, PoseSequence, box_around
+from causalpose.data.posetrack import FILE_SET
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import poses
-from causalpose.evaluation.boxes import Boxes, read_boxes
+from causalpose.evaluation.boxes import Boxes, Tracked, read_boxes
 from causalpose.model.cmpose import CMPose
 from causalpose.skeletons import keypoint_set, remap
 
@@ -43,6 +45,7 @@ def predict_video(
     out: Path | str,
     *,
     boxes: Path | str | None = None,
+    follow: bool = False,
     draw: Draw | None = None,
     dilation: int = 2,
     flip_test: bool = True,
@@ -54,7 +57,10 @@ def predict_video(
 
     Writes `out/<name>.json` (PoseTrack18, 17 slots, ears empty, confidences in `scores`) and, where `draw(image, frame) -> image` is given
     (`causalpose.plotting.overlay.FrameDrawer`, for one), `out/<name>.mp4`. `boxes` is a file as in
-    `causalpose.evaluation.boxes`; None takes the whole frame as one person's box. Returns the written paths and counts.
+    `causalpose.evaluation.boxes`; None takes the whole frame as one person's box. With `follow`, a frame for which the file says nothing
+    (all but the first, say, or all where there is no file) takes its boxes from the poses of the frame before; a person that is lost (few
+    confident joints, or outside the picture) is dropped, and with nobody left and no file the whole frame is searched again. Image ids and
+    names are those of a PoseTrack18 boxes file, so the result can be scored against it. Returns the written paths and counts.
     """
     if model.config.stage == 2 and model.config.fte.selector == "oracle":
         raise CausalPoseError(
@@ -67,7 +73,7 @@ def predict_video(
         given.check(info.names, path)
     name = path.name if path.is_dir() else path.stem
     model.to(device).eval()
-    predictor = _Predictor(model, given, flip_test, kind, torch.device(device))
+    predictor = _Predictor(model, given, flip_test, kind, torch.device(device), follow)
     length = model.config.frames if model.config.stage else 1
     frames: list[Frame] = []
 
@@ -77,7 +83,9 @@ def predict_video(
             image = window[length // 2].image
             file_name = info.names[number] if info.names else None
             persons = predictor.persons(window, number, file_name)
-            frames.append(Frame(number, f"{name}/{file_name or f'{number:06d}.jpg'}", True, persons, size=image.shape[:2]))
+            own = (number, f"{name}/{file_name or f'{number:06d}.jpg'}")
+            image_id, image_name = (given.image(number, file_name) if given is not None else None) or own
+            frames.append(Frame(image_id, image_name, True, persons, size=image.shape[:2]))
             yield image if draw is None else draw(image, frames[-1])
 
     result: dict = {}
@@ -88,7 +96,8 @@ def predict_video(
         video.write_video(result["video"], run(), info.fps)
     result["json"] = out / f"{name}.json"
     protocol = {
-        "boxes": "whole frame" if boxes is None else Path(boxes).name, "flip_test": flip_test, "frames": length, "dilation": dilation,
+        "boxes": ("whole frame" if boxes is None else Path(boxes).name) + (", then the pose of the frame before" if follow else ""),
+        "flip_test": flip_test, "frames": length, "dilation": dilation,
         "keypoints": model.config.keypoints, "fps": info.fps,
     }  # fmt: skip
     posetrack.write(result["json"], PoseSequence(name, tuple(frames)), protocol)
@@ -117,20 +126,44 @@ def _windows(frames: Iterable[np.ndarray], length: int, dilation: int) -> Iterat
             start += 1
 
 
+def _next_box(person: Person, shape: tuple[int, int]) -> np.ndarray | None:
+    """Where a person is looked for in the next frame: its joints' box with PoseTrack's margin; None where it is lost.
+
+    Joints count that are at least half as confident as the pose's best one (*ours*: confidences of two models do not compare). Lost is who
+    has fewer than four of them, a box of under eight pixels, or its middle outside the picture.
+    """
+    confident = (person.visibility > 0) & (person.scores >= 0.5 * person.scores.max())
+    box = box_around(person.keypoints, confident.astype(np.uint8)) if confident.sum() >= 4 else None
+    if box is None or max(box[2:]) < 8:
+        return None
+    x, y = box[:2] + box[2:] / 2
+    return box if 0 <= x < shape[1] and 0 <= y < shape[0] else None
+
+
 class _Predictor:
     """One model applied to windows."""
 
-    def __init__(self, model: CMPose, boxes: Boxes | None, flip_test: bool, kind: str, device: torch.device):
+    def __init__(self, model: CMPose, boxes: Boxes | None, flip_test: bool, kind: str, device: torch.device, follow: bool = False):
         self.model, self.boxes, self.flip_test, self.kind, self.device = model, boxes, flip_test, kind, device
+        self.follow = follow
+        self.before: list[Tracked] = []  # the boxes that the last frame's poses give
         self.names = keypoint_set(model.config.keypoints)
 
     def persons(self, window: list[_Held], number: int, file_name: str | None) -> tuple[Person, ...]:
         """The persons of the window's middle frame."""
-        if self.boxes is None:
-            return (self._whole_frame(window),)
-        tracked = self.boxes.at(number, file_name)
-        if not tracked:
-            return ()
+        tracked = [] if self.boxes is None else self.boxes.at(number, file_name)
+        if not tracked and self.follow:
+            tracked = self.before
+        if tracked:
+            found = self._boxed(window, tracked)
+        else:
+            found = (self._whole_frame(window),) if self.boxes is None else ()
+        if self.follow:
+            shape = window[len(window) // 2].image.shape[:2]
+            self.before = [(person.track_id, box) for person in found if (box := _next_box(person, shape)) is not None]
+        return found
+
+    def _boxed(self, window: list[_Held], tracked: list[Tracked]) -> tuple[Person, ...]:
         config = self.model.config
         matrices = [crop_matrix(box, config.height, config.width) for _, box in tracked]
         clips = torch.stack([torch.stack([self._crop(held.image, matrix) for held in window]) for matrix in matrices]).to(self.device)

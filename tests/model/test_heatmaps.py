@@ -37,6 +37,36 @@ def test_round_trip_under_a_tenth_of_a_pixel(x, y, sigma, kind, config):
     assert (decoded - keypoints).abs().max() < 0.1
 
 
+@settings(max_examples=100, deadline=None)
+@given(x=st.floats(2, 21), y=st.floats(2, 29), sigma=st.floats(0.8, 2.5), kind=st.sampled_from(heatmaps.LOSSES))
+def test_what_each_decoder_promises_on_a_gaussian(x, y, sigma, kind):
+    """In cells: DARK is exact to a hundredth, a quarter offset errs by at most a quarter, the argmax by half."""
+    step = torch.tensor(heatmaps.cell_size(TINY))
+    keypoints, visibility = points((x * step[0].item(), y * step[1].item()))
+    targets, _ = heatmaps.encode(keypoints, visibility, TINY, sigma)
+    logits = targets.log() if kind == "ce" else targets
+    errors = {name: ((heatmaps.decode(logits, TINY, kind, name)[0] - keypoints) / step).abs().max() for name in heatmaps.DECODERS}
+    assert errors["dark"] < 0.01 and errors["quarter"] <= 0.2501 and errors["argmax"] <= 0.5001
+
+
+def test_a_quarter_offset_by_hand():
+    """A Gaussian at cell (10.3, 20.4): the peak is (10, 20), the higher neighbours lie at greater x and y: (10.25, 20.25).
+
+    In the corner there is no neighbour on one side: no offset.
+    """
+    step = torch.tensor(heatmaps.cell_size(TINY))
+    for place, expected in (((10.3, 20.4), (10.25, 20.25)), ((9.7, 19.6), (9.75, 19.75)), ((0.2, 31), (0, 31))):
+        keypoints, visibility = points(tuple((torch.tensor(place) * step).tolist()))
+        targets, _ = heatmaps.encode(keypoints, visibility, TINY, 1.0)
+        found, score = heatmaps.decode(targets, TINY, "mse", "quarter")
+        assert (found[0] / step).tolist() == pytest.approx(expected, abs=1e-4)
+        assert torch.equal(score, heatmaps.decode(targets, TINY, "mse", "dark")[1]), "the confidence does not depend on the refinement"
+    flat, _ = heatmaps.decode(torch.zeros(1, 32, 24), TINY, decoder="quarter")
+    assert (flat == 0).all(), "equal neighbours: no offset"
+    with pytest.raises(CausalPoseError, match="decoder 'soft' is not one of: dark, quarter, argmax"):
+        heatmaps.decode(torch.zeros(1, 32, 24), TINY, decoder="soft")
+
+
 def test_corner_cells_are_corner_pixels():
     """UDP: cell (0, 0) is pixel (0, 0) and cell (23, 31) is pixel (47, 63); cell (1, 0) is pixel (47/23, 0)."""
     keypoints, visibility = points((0, 0), (47, 63), (47 / 23, 0))
