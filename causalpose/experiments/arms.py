@@ -20,6 +20,7 @@ class Arm:
     against   the arm that it differs from in one factor, and that it is compared with; None: the study's own reference
     main      belongs to the short form of the study
     settings  how many settings its factor consists of (two for an arm that turns two things on together)
+    pace      steps relative to the baseline's: where a study gives every arm the same minutes, the baseline's seconds a step over the arm's
     """
 
     name: str
@@ -28,10 +29,17 @@ class Arm:
     against: str | None = None
     main: bool = True
     settings: int = 1
+    pace: float = 1.0
 
     def config(self, baseline: Config) -> Config:
         """The arm's configuration."""
-        return override(baseline, self.changes)
+        return self.paced(override(baseline, self.changes))
+
+    def paced(self, config: Config) -> Config:
+        """A configuration with the baseline's steps turned into the arm's."""
+        if self.pace == 1:
+            return config
+        return override(config, {"train.steps": max(1, round(config.train.steps * self.pace))})
 
 
 @dataclass(frozen=True)
@@ -65,20 +73,126 @@ class Study:
         return arm.against or self.against
 
 
-# Baseline: stage 1 trained on the pose loss alone. Paper: both tasks; the comparison of their parts is *ours*.
+_ON, _OFF = {"model.mcl.mask": True}, {"model.mcl.mask": False, "model.mcl.noise": False}
+CONTENTS = ("mask", "noise", "foreign", "erased", "clean")
+TARGETS = ("tokens", "pose", "heatmap")
+# What training sees. In distribution: what the tests are drawn from, bad conditions included. Then: clean scenes only, tested under every
+# condition (its backbone, too, must have seen clean scenes only, if the whole model is to be tested on what it never saw); and few labels
+# among many clips.
+REGIMES: dict[str, dict] = {"": {}, "shift-": {"data.condition": "clean"}, "few-": {"data.labels": 300}}
+
+
+def _corrupted(regime: str) -> tuple[Arm, ...]:
+    """The grid that explains the tasks: what half of the tokens are corrupted with, times what is supervised, in one regime.
+
+    Names are CONTENT-TARGET. `mask-tokens` is the paper's task and called `mask`. `clean-…` corrupts nothing: the clean view as an extra
+    branch, at the same cost, is what every other content of its row is compared with.
+    """
+    arms = []
+    for target in TARGETS:
+        for content in CONTENTS:
+            changes = {key: value for key, value, usual in _factors(content, target) if value != usual}
+            name = "mask" if (content, target) == ("mask", "tokens") else f"{content}-{target}"
+            # `none` is what the paper's task is compared with; the others name the repeated clean branch of their row
+            against = None if content == "clean" or name == "mask" else f"{regime}clean-{target}"
+            main = regime == "" and (name == "mask" or (target != "tokens" and content in ("foreign", "erased", "clean")))
+            settings = 1 if against else 1 + len(changes)
+            arms.append(
+                Arm(regime + name, REGIMES[regime] | _ON | changes, against=against or f"{regime}none", main=main, settings=settings)
+            )
+    return tuple(arms)
+
+
+def _factors(content: str, target: str) -> tuple[tuple[str, str, str], ...]:
+    return ("model.mcl.content", content, "mask"), ("model.mcl.target", target, "tokens")
+
+
+def _regime(name: str) -> tuple[Arm, ...]:
+    """The paper's arms and the grid in a regime other than that of the tests."""
+    base = REGIMES[name]
+    return (
+        Arm(f"{name}none", base, main=False),
+        *_corrupted(name),
+        Arm(f"{name}noise", base | {"model.mcl.noise": True}, against=f"{name}none", main=False),
+        Arm(f"{name}both", base | _ON | {"model.mcl.noise": True}, against=f"{name}none", main=False, settings=2),
+    )
+
+
+# Baseline: stage 1 trained on the pose loss alone. *Paper*: both tasks; the comparison of their parts, their ratios and levels are *ours*.
+# *Beyond*: the grid of contents, targets and regimes, and the controls. `placebo` computes both branches and stops their gradient before
+# the encoder; `more-clips` spends the cost of two branches on two more batches of clips in every step.
 AUXILIARY_TASKS = Study(
     name="auxiliary_tasks",
     stage=1,
-    baseline={"model.mcl.mask": False, "model.mcl.noise": False},
+    baseline=_OFF,
     arms=(
         Arm("none"),
-        Arm("mask", {"model.mcl.mask": True}),
+        *_corrupted(""),
         Arm("noise", {"model.mcl.noise": True}),
-        Arm("both", {"model.mcl.mask": True, "model.mcl.noise": True}, settings=2),
+        Arm("both", _ON | {"model.mcl.noise": True}, settings=2),
         Arm("single-frame", {"model.stage": 0}, trained=False),
+        Arm("placebo", _ON | {"model.mcl.noise": True, "model.mcl.placebo": True}, against="both"),
+        Arm("more-clips", {"train.accumulate": 3}),
+        Arm("mask-0.25", _ON | {"model.mcl.mask_ratio": 0.25}, against="mask", main=False),
+        Arm("mask-0.75", _ON | {"model.mcl.mask_ratio": 0.75}, against="mask", main=False),
+        Arm("mask-tube", _ON | {"model.mcl.mask_pattern": "tube"}, against="mask", main=False),
+        Arm("mask-block", _ON | {"model.mcl.mask_pattern": "block"}, against="mask", main=False),
+        Arm("mask-per-frame", _ON | {"model.mcl.scope": "frame"}, against="mask", main=False),
+        Arm("mask-smooth-l1", _ON | {"model.mcl.loss": "smooth-l1"}, against="mask", main=False),
+        Arm("mask-cosine", _ON | {"model.mcl.loss": "cosine"}, against="mask", main=False),
+        Arm("mask-raw", _ON | {"model.mcl.normalise": False}, against="mask", main=False),
+        Arm("mask-layer-0", _ON | {"model.mcl.target_layer": 0}, against="mask", main=False),
+        Arm("mask-linear", _ON | {"model.mcl.decoder_depth": 0}, against="mask", main=False),
+        Arm("noise-0.4", {"model.mcl.noise": True, "model.mcl.noise_std": 0.4}, against="noise", main=False),
+        Arm("noise-1.6", {"model.mcl.noise": True, "model.mcl.noise_std": 1.6}, against="noise", main=False),
+        *_regime("shift-"),
+        *_regime("few-"),
     ),
     against="none",
     smoke=("none", "both"),
+)
+
+# Baseline: stage 1 on three frames without auxiliary tasks, so that time is all that changes. All *ours*; the paper says no T. With
+# `shuffled` the target frame stays and the others change places; with `repeated` it stands in for the others, training being the same:
+# what a second look at the same frame, and more training, are worth.
+TEMPORAL = Study(
+    name="temporal",
+    stage=1,
+    baseline=_OFF | {"model.frames": 3},
+    arms=(
+        Arm("frames-3"),
+        Arm("frames-1", {"model.frames": 1}),
+        Arm("frames-5", {"model.frames": 5}),
+        Arm("shuffled-3", {"model.frame_order": "shuffled"}),
+        Arm("repeated-3", {"model.frame_order": "repeated"}),
+        Arm("shuffled-5", {"model.frames": 5, "model.frame_order": "shuffled"}, against="frames-5", main=False),
+        Arm("repeated-5", {"model.frames": 5, "model.frame_order": "repeated"}, against="frames-5", main=False),
+        Arm("single-frame", {"model.stage": 0}, trained=False),
+    ),
+    against="frames-3",
+    smoke=("frames-3", "shuffled-3"),
+)
+
+# Baseline: stage 1 with both tasks (*paper*). Everything is trained end to end from the same single-frame weights on the same clips, and
+# `pace` gives every arm the same minutes: twice those of the scale's steps of stage 1, as stage 2 leaves half to the stage 1 below it.
+# The paces are ratios of seconds a step, measured on one thread by `benchmark.mcl`. `single-frame` is the start as it is and `vitpose`
+# the same model trained on, on target frames alone. `ppt` and `tar` are *ours* after the papers that `model/baselines` names.
+WHOLE_METHOD = Study(
+    name="whole_method",
+    stage=1,
+    baseline={"train.freeze": False, "train.lr": 5e-4},
+    arms=(
+        Arm("stage-1", pace=2.0),
+        Arm("stage-1-no-tasks", _OFF, settings=2, pace=3.5),
+        Arm("stage-1-and-2", {"model.stage": 2}, pace=2.2),
+        Arm("single-frame", {"model.stage": 0}, trained=False),
+        Arm("vitpose", {"model.stage": 0}, pace=14.0),
+        Arm("ppt", {"model.stage": 0, "model.method": "ppt"}, settings=2, pace=14.0),
+        Arm("tar", {"model.method": "tar"}, pace=5.4),
+    ),
+    against="stage-1",
+    below={"train.freeze": False, "train.lr": 5e-4},
+    smoke=("stage-1", "tar"),
 )
 
 
@@ -147,7 +261,7 @@ CLUSTERING = Study(
     smoke=("dpc-knn-16", "drop"),
 )
 
-STUDIES: dict[str, Study] = {study.name: study for study in (AUXILIARY_TASKS, TCIS, CLUSTERING)}
+STUDIES: dict[str, Study] = {study.name: study for study in (AUXILIARY_TASKS, TCIS, CLUSTERING, TEMPORAL, WHOLE_METHOD)}
 
 
 def study(name: str) -> Study:

@@ -221,7 +221,8 @@ def model(of: Study, arm: Arm, asked: Asked, seed: int, backbones: Sequence[str]
     stage = changes.get("model.stage", of.stage)
     sized = {"train.steps": asked.steps, "train.batch": asked.batch}
     values = {key: value for key, value in sized.items() if value is not None} | changes | {"train.seed": seed}
-    config = override(override(asked.base(stage), values), _fitting(asked.overrides, stage))
+    # the sizes are those of the study's stage, also for an arm of another: all train as long, or at their own pace as many minutes
+    config = arm.paced(override(override(asked.base(of.stage), values), _fitting(asked.overrides, stage)))
     return Model(config, _below(of, stage, changes, asked, seed, backbones))
 
 
