@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 
+from causalpose.conditions import CONDITIONS
 from causalpose.errors import CausalPoseError
 from causalpose.skeletons import KEYPOINT_SETS
 
@@ -318,8 +319,7 @@ class ModelConfig:
         return rows * 4, columns * 4
 
 
-# `mixed` and those of `causalpose.clip.CONDITIONS`, which lives beside torch: a configuration is built without loading it.
-TRAINING_CONDITIONS = ("mixed", "clean", "occluded", "defocus", "motion_blur", "low_light")
+TRAINING_CONDITIONS = ("mixed", *CONDITIONS)
 
 
 @dataclass(frozen=True)

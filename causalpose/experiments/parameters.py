@@ -294,6 +294,8 @@ def _of_study(name: str) -> type[StudyParameters]:
 AuxiliaryTasksParameters = _of_study("auxiliary_tasks")
 TCISParameters = _of_study("tcis")
 ClusteringParameters = _of_study("clustering")
+TemporalParameters = _of_study("temporal")
+WholeMethodParameters = _of_study("whole_method")
 
 
 def _at_least_one(parameters: object, *names: str) -> None:

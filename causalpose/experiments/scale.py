@@ -6,7 +6,7 @@ meant for GPUs. A scale decides sizes only; what a study compares is the same at
 
 from dataclasses import dataclass, field
 
-from causalpose.conditions import CONDITIONS
+from causalpose.conditions import CONDITION_CODES
 from causalpose.errors import CausalPoseError
 
 TRAIN = "train"  # in place of shipped backbones: the grid trains its own
@@ -33,7 +33,7 @@ class Scale:
     backbones: tuple[str, ...] = (TRAIN,)
     test_clips: int = 2000
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    conditions: tuple[str, ...] = CONDITIONS
+    conditions: tuple[str, ...] = CONDITION_CODES
     flip_test: bool = True
     minutes: dict[str, float] = field(default_factory=dict)
 

@@ -13,11 +13,13 @@ from causalpose.experiments.parameters import (
     Stage1Parameters,
     Stage2Parameters,
     TCISParameters,
+    TemporalParameters,
+    WholeMethodParameters,
     check,
 )
 
 TRAINING = (BackboneParameters, Stage1Parameters, Stage2Parameters)
-OTHERS = (EvaluateParameters, AuxiliaryTasksParameters, TCISParameters, ClusteringParameters)
+OTHERS = (EvaluateParameters, AuxiliaryTasksParameters, TCISParameters, ClusteringParameters, TemporalParameters, WholeMethodParameters)
 
 
 def refused(cls, namespace: dict) -> str:

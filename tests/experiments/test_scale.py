@@ -2,7 +2,7 @@
 
 import pytest
 
-from causalpose.clip import CONDITIONS
+from causalpose.clip import CONDITION_CODES
 from causalpose.config import override, preset
 from causalpose.errors import CausalPoseError
 from causalpose.experiments.scale import SCALES, scale
@@ -12,7 +12,7 @@ from causalpose.experiments.scale import SCALES, scale
 def test_every_scale_is_a_valid_configuration(name):
     row = scale(name)
     override(preset(row.preset), row.training)
-    assert len(set(row.seeds)) == len(row.seeds) and set(row.conditions) <= set(CONDITIONS)
+    assert len(set(row.seeds)) == len(row.seeds) and set(row.conditions) <= set(CONDITION_CODES)
 
 
 def test_scales_grow():

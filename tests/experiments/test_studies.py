@@ -2,7 +2,7 @@
 
 import pytest
 
-from causalpose.clip import CONDITIONS
+from causalpose.clip import CONDITION_CODES
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import cells, pictures, records, show, studies
 from causalpose.experiments.parameters import (
@@ -20,7 +20,7 @@ def test_training_notebook_stage_one(asked, tmp_path):
     training = studies.train_one(parameters, progress=False)
     results = training.measured.results
     assert list(results["variant"].unique()) == ["mean-pose", "start", "stage1"]
-    assert set(results["condition"]) == set(CONDITIONS)
+    assert set(results["condition"]) == set(CONDITION_CODES)
     assert len(training.measured.clips) == 3 * 5 * 4
     folder = studies.record(parameters, training)
     assert folder == tmp_path / "results" / "train_stage1" / "smoke"
