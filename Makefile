@@ -36,7 +36,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book check-book test lint format ablations weights figures readme constraints clean distclean
+.PHONY: help install book check-book check-site exercises slides pdf test lint format ablations weights figures readme constraints clean distclean
 
 help: ## show this list
 	@echo "CausalPose. Usage: make TARGET"
@@ -65,6 +65,18 @@ book: $(INSTALLED) ## run the chapters, build the book and check every page
 
 check-book: $(INSTALLED) ## check the pages that are already built
 	@$(PY) tools/check_book.py
+
+check-site: $(INSTALLED) ## open every built page in Chromium: sizes, dark mode, accessibility, no network (SHOTS=folder keeps pictures)
+	@$(PY) -m tools.check_site $(if $(SHOTS),--shots "$(SHOTS)")
+
+exercises: $(INSTALLED) ## write the students' and the solved notebooks, and run the students' ones (minutes)
+	@$(PY) -m tools.exercise_notebooks --run
+
+slides: $(INSTALLED) ## lecture slides from the built chapters
+	@$(PY) -m tools.build_slides
+
+pdf: $(INSTALLED) ## the built book as one PDF (needs Chromium)
+	@$(PY) -m tools.build_pdf
 
 test: lint ## check the style and run the whole test-suite
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --junitxml=runs/tests/report.xml

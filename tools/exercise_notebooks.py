@@ -11,7 +11,7 @@ The chapter is the only source. An exercise is sphinx-exercise's `{exercise}` wi
 What stands above `# solution` is given, what stands between the marks is cut, and the check stays. `# solution` may be indented, as
 the body of a function is. A student's cell raises `NotImplementedError` until it is filled in.
 
-    python tools/exercise_notebooks.py [--out FOLDER] [--run CHAPTER …]
+    python -m tools.exercise_notebooks [--out FOLDER] [--run CHAPTER …]
 """
 
 import argparse
@@ -143,7 +143,13 @@ def split(text: str, name: str = "chapter") -> tuple[nbformat.NotebookNode, nbfo
         if not answered.get(label):
             raise Fault(name, f"exercise {label} has no solution with a code cell to fill in and to check")
     given = {line.strip() for cell in student for line in cell.source.splitlines()}
-    elsewhere = {line.strip() for cell in source.cells if SOLUTION not in cell.source for line in cell.source.splitlines()}
+    # A line that the chapter's own code has as well is no secret.
+    elsewhere = {
+        line.strip()
+        for cell in source.cells
+        if cell.cell_type == "code" and SOLUTION not in cell.source
+        for line in cell.source.splitlines()
+    }
     leaked = (hidden & given) - elsewhere
     if leaked:
         raise Fault(name, f"the student's notebook shows lines of a solution: {sorted(leaked)[0]!r}")
@@ -214,7 +220,9 @@ def main() -> None:
     """Write the notebooks; run the students' ones on request."""
     reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     reader.add_argument("--out", type=Path, default=ROOT / "_build" / "notebooks")
-    reader.add_argument("--run", nargs="*", metavar="CHAPTER", help="execute the students' notebooks of these chapters (none named: of all)")
+    reader.add_argument(
+        "--run", nargs="*", metavar="CHAPTER", help="execute the students' notebooks of these chapters (none named: of all)"
+    )
     given = reader.parse_args()
     try:
         written = write(given.out)

@@ -12,7 +12,7 @@ from sphinx.errors import ExtensionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools import exercise_notebooks  # noqa: E402
+from tools import exercise_notebooks
 
 FOLDER = "notebooks"
 LINKS = """<p class="notebook-downloads"><span>Notebook of this page:</span>
