@@ -36,7 +36,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book check-book check-site exercises slides pdf test lint format ablations weights figures readme constraints clean distclean
+.PHONY: help install book check-book check-site exercises slides pdf api test lint format ablations weights figures readme constraints clean distclean
 
 help: ## show this list
 	@echo "CausalPose. Usage: make TARGET"
@@ -77,6 +77,9 @@ slides: $(INSTALLED) ## lecture slides from the built chapters
 
 pdf: $(INSTALLED) ## the built book as one PDF (needs Chromium)
 	@$(PY) -m tools.build_pdf
+
+api: $(INSTALLED) ## write the pages of the library's reference again (after a module came or went)
+	@$(PY) -m tools.api_pages
 
 test: lint ## check the style and run the whole test-suite
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --junitxml=runs/tests/report.xml

@@ -1,0 +1,65 @@
+"""Write the reference pages of `book/api/`, one a part of the library, from the modules that are there (`make api`).
+
+The pages only name the modules; what they show comes from the docstrings as the book is built. A test says when they are out of date.
+"""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY, PAGES = ROOT / "causalpose", ROOT / "book" / "api"
+# Parts in the order of their imports, with what each is for.
+PARTS = {
+    "": ("Ground", "Keypoint sets, the one sample type, configurations and presets."),
+    "scenes": ("Scenes", "The structural causal model that renders clips, and its interventions."),
+    "data": ("Data", "Real video in the field's formats: reading, checking, converting, cropping, augmenting, corrupting."),
+    "model": ("Model", "Embed, mix, select, merge, refine, restore, decode."),
+    "weights": ("Weights", "The shipped weights, and published ones from a file."),
+    "training": ("Training", "Objective, loop, checkpoints and everything that makes a run resumable."),
+    "evaluation": ("Evaluation", "Metrics, statistics and prediction."),
+    "explain": ("Explanation", "Token maps, attributions, measured effects and scores."),
+    "plotting": ("Plotting", "Every picture of the book."),
+    "experiments": ("Experiments", "The ablation grid and its records."),
+    "benchmark": ("Benchmarks", "What is fast, against what."),
+}
+TITLE = {"": "ground"}
+
+
+def modules(part: str) -> list[str]:
+    """Dotted names of the part's modules that hold something public, in alphabetical order."""
+    folder = LIBRARY / part if part else LIBRARY
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        public = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.name.startswith("_")]
+        if public and not path.name.startswith("_"):
+            found.append(".".join(["causalpose", *([part] if part else []), path.stem]))
+    return found
+
+
+def page(part: str) -> str:
+    """The text of one page."""
+    title, purpose = PARTS[part]
+    text = [f"(api-{TITLE.get(part, part)})=", f"# {title}", "", purpose, ""]
+    for name in modules(part):
+        text += [f"## `{name}`", "", "```{eval-rst}", f".. automodule:: {name}", "   :members:", "   :member-order: bysource", "```", ""]
+    return "\n".join(text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page by its path."""
+    return {PAGES / f"{TITLE.get(part, part)}.md": page(part) for part in PARTS if modules(part)}
+
+
+def main() -> None:
+    """Write what differs, remove what is left over."""
+    wanted = pages()
+    PAGES.mkdir(exist_ok=True)
+    for path, text in wanted.items():
+        path.write_text(text)
+    for path in set(PAGES.glob("*.md")) - set(wanted):
+        path.unlink()
+    print(f"{len(wanted)} pages in {PAGES.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
