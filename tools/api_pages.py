@@ -30,7 +30,8 @@ def modules(part: str) -> list[str]:
     folder = LIBRARY / part if part else LIBRARY
     found = []
     for path in sorted(folder.glob("*.py")):
-        public = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.name.startswith("_")]
+        defined = (node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef)))
+        public = any(not node.name.startswith("_") for node in defined)
         if public and not path.name.startswith("_"):
             found.append(".".join(["causalpose", *([part] if part else []), path.stem]))
     return found
