@@ -381,6 +381,7 @@ class TrainConfig:
     freeze_encoder stage 2: the encoder that stage 1 trained is kept too, so the cell trains what stage 2 adds, and the head
     ema            decay of the exponential moving average whose weights are saved; 0 turns it off
     checkpoint_every  steps between resumable checkpoints
+    workers        threads that read the next batches while a step is computed; 0 reads them in the loop. Worth it for real video
     deterministic  only kernels that give the same bits every time (on a GPU some are slower); an operation without one is an error
     peak_tflops    peak rate of one device in 10^12 floating-point operations a second, against which the log's MFU is taken; 0 measures
                    the rate of a matrix product in `train.precision` when the run starts
@@ -403,6 +404,7 @@ class TrainConfig:
     accumulate: int = 1
     checkpoint_every: int = 200
     log_every: int = 10
+    workers: int = 0
     deterministic: bool = False
     peak_tflops: float = 0.0
     seed: int = 0
@@ -410,7 +412,7 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("steps", "batch", "lr", "sigma", "accumulate", "checkpoint_every", "log_every"):
             _positive("train", name, getattr(self, name))
-        for name in ("weight_decay", "warmup", "grad_clip", "peak_tflops"):
+        for name in ("weight_decay", "warmup", "grad_clip", "workers", "peak_tflops"):
             _positive("train", name, getattr(self, name), zero=True)
         _require(
             self.freeze or not self.freeze_encoder,
@@ -453,6 +455,7 @@ _GPU_TRAIN = {
     "layer_decay": 0.75,
     "precision": "bf16",
     "sigma": 2.0,
+    "workers": 4,
 }
 
 

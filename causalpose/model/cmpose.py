@@ -216,7 +216,7 @@ class CMPose(nn.Module):
 
         @torch.no_grad()
         def mass() -> Tensor:
-            logits = self.head(mixed.flatten(0, 1)).unflatten(0, mixed.shape[:2])  # [B, T, K, h, w]
+            logits = self.head(mixed.detach().flatten(0, 1)).unflatten(0, mixed.shape[:2])  # [B, T, K, h, w]
             return selection.heatmap_mass(logits, self.config.grid)
 
         return selection.select(

@@ -46,11 +46,8 @@ def encode(keypoints: Tensor, visibility: Tensor, config: ModelConfig, sigma: fl
     if sigma <= 0:
         raise CausalPoseError(f"heatmap sigma = {sigma} must be positive (in heatmap cells)")
     rows, columns = config.heatmap_size
-    step = keypoints.new_tensor(cell_size(config))
-    cells = keypoints.float() / step
-    size = keypoints.new_tensor((columns, rows))
-    on_map = ((cells >= -0.5) & (cells < size - 0.5)).all(-1)
-    counted = on_map & (visibility != Visibility.UNLABELLED) & (visibility != Visibility.OUTSIDE)
+    counted = counts(keypoints, visibility, config)
+    cells = keypoints.float() / keypoints.new_tensor(cell_size(config))
     cells = torch.where(counted[..., None], cells, torch.zeros_like(cells))  # unlabelled joints may hold anything, nan included
 
     def profile(centre: Tensor, length: int) -> Tensor:
@@ -62,8 +59,17 @@ def encode(keypoints: Tensor, visibility: Tensor, config: ModelConfig, sigma: fl
     return targets, counted.float()
 
 
-def loss(logits: Tensor, targets: Tensor, weights: Tensor, kind: str = "ce") -> Tensor:
-    """Mean loss over the joints that count.
+def counts(keypoints: Tensor, visibility: Tensor, config: ModelConfig) -> Tensor:
+    """Which joints count, bool `[..., K]`: labelled, inside the image, and with their cell on the map. Arguments as in `encode`."""
+    rows, columns = config.heatmap_size
+    cells = keypoints.float() / keypoints.new_tensor(cell_size(config))
+    size = keypoints.new_tensor((columns, rows))
+    on_map = ((cells >= -0.5) & (cells < size - 0.5)).all(-1)
+    return on_map & (visibility != Visibility.UNLABELLED) & (visibility != Visibility.OUTSIDE)
+
+
+def loss(logits: Tensor, targets: Tensor, weights: Tensor, kind: str = "ce", number: Tensor | None = None) -> Tensor:
+    """Mean loss over the joints that count; `number` of them, where this is a shard of a batch and the mean is to be the whole one's.
 
     logits, targets `[..., K, h, w]`; weights `[..., K]`. `ce`: softmax cross-entropy over the h·w cells against the target
     normalised to sum one (the map is a distribution over places); `mse`: mean squared difference over the cells (ViTPose).
@@ -79,7 +85,7 @@ def loss(logits: Tensor, targets: Tensor, weights: Tensor, kind: str = "ce") -> 
         each = torch.logsumexp(logits, -1) - expected
     else:
         each = F.mse_loss(logits, targets, reduction="none").mean(-1)
-    return (each * weights).sum() / weights.sum().clamp_min(1.0)
+    return (each * weights).sum() / (weights.sum() if number is None else number).clamp_min(1.0)
 
 
 def decode(logits: Tensor, config: ModelConfig, kind: str = "ce", decoder: str = "dark") -> tuple[Tensor, Tensor]:

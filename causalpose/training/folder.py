@@ -13,7 +13,7 @@ from causalpose.errors import CausalPoseError
 from causalpose.training import files, state
 
 # Keys that change how a run is watched, not what it computes: they may differ between a run and its resumption.
-_FREE = ("train.checkpoint_every", "train.log_every")
+_FREE = ("train.checkpoint_every", "train.log_every", "train.peak_tflops", "train.workers")
 
 
 def prepare(out: Path, config: Config, facts: dict, *, resume: bool, overwrite: bool) -> bool:

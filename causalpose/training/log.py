@@ -8,7 +8,7 @@ from causalpose.errors import CausalPoseError
 from causalpose.training import files
 
 # Columns that every row has; the auxiliary losses come after them.
-_FIRST = ("step", "lr", "loss", "pose", "pck", "grad_norm", "clips_per_second", "seconds", "val_pck")
+_FIRST = ("step", "lr", "loss", "pose", "pck", "grad_norm", "clips_per_second", "mfu", "seconds", "val_pck")
 
 
 def read(path: str | Path) -> list[dict[str, float | None]]:

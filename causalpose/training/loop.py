@@ -4,12 +4,14 @@ One optimiser step is `world · accumulate` shards of `train.batch` clips. Which
 what is masked is a function of `(seed, step, shard)` alone (`randomness`), so that
 
 - a run killed at any moment and resumed ends bit for bit as an unbroken one (on a CPU with the same number of threads),
-- two processes with one shard each compute what one process computes with `accumulate=2`.
+- two processes with one shard each compute what one process computes with `accumulate=2`,
+- and both compute what one large batch does, since every loss is a mean over the whole step: a shard with few labelled joints counts
+  less (but for what a shard draws for itself, and for BatchNorm, which sees its shard, or on GPUs all that run at once).
 """
 
 import time
 from collections import defaultdict
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -25,13 +27,17 @@ from causalpose.clip import Clip
 from causalpose.config import Config
 from causalpose.data.augment import augment
 from causalpose.errors import CausalPoseError
+from causalpose.model import heatmaps
 from causalpose.model.cmpose import CMPose
 from causalpose.training import checkpoint, folder, labels, optimiser, randomness, state, tokens
 from causalpose.training.averaging import Average
+from causalpose.training.determinism import deterministic
 from causalpose.training.log import Log
 from causalpose.training.memory import keep_large_blocks
 from causalpose.training.objective import Objective, correct_share
+from causalpose.training.prefetch import Prefetch
 from causalpose.training.truth import body_share
+from causalpose.training.utilisation import measured_peak, training_flops
 from causalpose.training.validation import validate
 
 
@@ -77,7 +83,8 @@ def train(
         _say(accelerator, progress, f"{out} is finished already ({config.train.steps} steps); nothing to do")
         return out
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):  # the caller's random stream stays as it was
+    # The caller's random stream stays as it was.
+    with torch.random.fork_rng(devices=devices), deterministic(config.train.deterministic):
         _Run(accelerator, config, source, out, init, val, progress, tensorboard, facts).run()
     return out
 
@@ -96,6 +103,10 @@ class _Run:
         self._restore()
         self.objective = accelerator.prepare(Objective(self.model, config))
         self.tokens = self._tokens()
+        self.read = Prefetch(self._read, self._ahead, config.train.workers)
+        self.flops = training_flops(config, self.tokens is not None) if self.main else 0
+        stated = config.train.peak_tflops * 1e12
+        self.peak = (stated or measured_peak(accelerator.device, config.train.precision)) if self.main else 0.0
         self.log = Log(out, self.step, tensorboard) if self.main else None
 
     def run(self) -> None:
@@ -103,13 +114,15 @@ class _Run:
         bar = tqdm(total=train.steps, initial=self.step, desc=f"stage {self.config.model.stage}", unit="step", disable=not self.progress)
         self.started = time.perf_counter() - self.seconds
         self.objective.train()
-        with bar:
+        with bar, closing(self.read):
             while self.step < train.steps:
                 shown = self._step()
                 bar.update()
                 if self.step % train.log_every == 0 or self.step == train.steps:
                     row = self._log(shown)
-                    bar.set_postfix_str(f"loss {row['loss']:.3f}, pck {row['pck']:.0f}, {row['clips_per_second']:.0f} clips/s")
+                    bar.set_postfix_str(
+                        f"loss {row['loss']:.3f}, pck {row['pck']:.0f}, {row['clips_per_second']:.0f} clips/s, MFU {row['mfu']:.0f} %"
+                    )
                 if self.step % train.checkpoint_every == 0 and self.step < train.steps:
                     self._checkpoint()
         self._finish()
@@ -123,6 +136,8 @@ class _Run:
             if init is None:
                 raise CausalPoseError("train.freeze keeps the backbone as it is, so it needs trained weights: give --init")
             model.backbone.requires_grad_(False)
+        if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
+            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(self.accelerator.device)
 
     def _restore(self) -> None:
@@ -147,17 +162,21 @@ class _Run:
         train, accelerator = self.config.train, self.accelerator
         world, shards = accelerator.num_processes, accelerator.num_processes * train.accumulate
         rate = optimiser.set_learning_rate(self.optimiser, train, self.step)
-        indices = labels.shard_indices(train.seed, self.step, len(self.source), shards, train.batch, self.config.data.labels)
         sums: dict[str, Tensor] = {}
-        for turn in range(train.accumulate):
-            shard = turn * world + accelerator.process_index
-            clip, cached, truth = self._shard(indices[shard], shard)
-            self._fetch_ahead(indices, shard + world)
+        mine = [turn * world + accelerator.process_index for turn in range(train.accumulate)]
+        batches = []
+        for shard in mine:
+            batches.append(self._shard(shard))
+            self._fetch_ahead(shard)
+        number = self._counted_joints([clip for clip, _, _ in batches]) if shards > 1 else None
+        for turn, (shard, (clip, cached, truth)) in enumerate(zip(mine, batches, strict=True)):
             draws = randomness.generator(train.seed, "model", self.step, shard, device=accelerator.device)
             torch.manual_seed(randomness.derive_seed(train.seed, "layers", self.step, shard))  # dropout layers use the global stream
             last = turn == train.accumulate - 1
             with self._mixed(), nullcontext() if last else accelerator.no_sync(self.objective):
-                loss, parts, output = self.objective(clip, tokens=cached, truth=truth, generator=draws, progress=self.step / train.steps)
+                loss, parts, output = self.objective(
+                    clip, tokens=cached, truth=truth, generator=draws, progress=self.step / train.steps, number=number
+                )
                 accelerator.backward(loss / train.accumulate)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value / train.accumulate
@@ -178,10 +197,39 @@ class _Run:
         cached = self.tokens is not None and self.config.train.freeze_encoder
         return self.model.encoder.passing() if cached else nullcontext()
 
-    def _shard(self, indices: Tensor, shard: int) -> tuple[Clip, Tensor | None, Tensor | None]:
-        """Clips of one shard on the device, augmented; their cached tokens; the oracle's truth."""
+    def _indices(self, step: int, shard: int) -> Tensor:
+        """Numbers of the clips of one shard of a step."""
+        train, shards = self.config.train, self.accelerator.num_processes * self.config.train.accumulate
+        return labels.shard_indices(train.seed, step, len(self.source), shards, train.batch, self.config.data.labels)[shard]
+
+    def _read(self, place: tuple[int, int]) -> Clip:
+        """The clips of `(step, shard)` as the source has them."""
+        return self.source.batch(self._indices(*place))
+
+    def _ahead(self, place: tuple[int, int]) -> list[tuple[int, int]]:
+        """The next places of this process, after `(step, shard)`."""
+        train, world, (step, shard) = self.config.train, self.accelerator.num_processes, place
+        places = []
+        while len(places) < 2 * train.workers:
+            shard += world
+            if shard >= world * train.accumulate:
+                step, shard = step + 1, self.accelerator.process_index
+            if step >= train.steps:
+                break
+            places.append((step, shard))
+        return places
+
+    def _counted_joints(self, clips: list[Clip]) -> Tensor:
+        """Joints that count in a shard, mean over all shards of the step."""
+        model, shards = self.config.model, self.accelerator.num_processes * self.config.train.accumulate
+        here = [heatmaps.counts(clip.keypoints[:, clip.target], clip.visibility[:, clip.target], model).sum() for clip in clips]
+        return self.accelerator.reduce(torch.stack(here).sum().float(), "sum") / shards
+
+    def _shard(self, shard: int) -> tuple[Clip, Tensor | None, Tensor | None]:
+        """Clips of one shard of the step on the device, augmented; their cached tokens; the oracle's truth."""
         config, device = self.config, self.accelerator.device
-        clip = labels.hide(self.source.batch(indices), indices, config.data.labels)
+        indices = self._indices(self.step, shard)
+        clip = labels.hide(self.read((self.step, shard)), indices, config.data.labels)
         oracle = config.model.stage == 2 and config.model.fte.selector == "oracle"
         clip = clip if oracle else replace(clip, parts=None)
         if config.model.stage == 0:
@@ -192,16 +240,18 @@ class _Run:
         cached = None if self.tokens is None else self.tokens[indices].to(device).float()
         return clip, cached, body_share(clip, config.model) if oracle else None
 
-    def _fetch_ahead(self, indices: Tensor, shard: int) -> None:
-        """Let a source that reads images begin with the next shard (of this step, or else of the next) while the model learns."""
+    def _fetch_ahead(self, shard: int) -> None:
+        """Let a source that reads images begin with the next shard (of this step, or else of the next) while the model learns.
+
+        With `train.workers` threads that is theirs to do.
+        """
         prefetch = getattr(self.source, "prefetch", None)
-        if prefetch is None:
+        if prefetch is None or self.config.train.workers:
             return
-        if shard >= len(indices):
-            train = self.config.train
-            shard, step = self.accelerator.process_index, self.step + 1
-            indices = labels.shard_indices(train.seed, step, len(self.source), len(indices), train.batch, self.config.data.labels)
-        prefetch(indices[shard])
+        step, world = self.step, self.accelerator.num_processes
+        if shard + world >= world * self.config.train.accumulate:
+            step, shard = step + 1, self.accelerator.process_index - world
+        prefetch(self._indices(step, shard + world))
 
     def _learning(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -225,7 +275,9 @@ class _Run:
         speed = steps * self.facts["clips_per_step"] / max(seconds - self.seconds, 1e-9)
         self.seconds = seconds
         pck = correct_share(*shown, self.config).item()
-        row = {"step": self.step, "lr": self.rate, **means, "pck": pck, "clips_per_second": speed, "seconds": seconds}
+        row = {"step": self.step, "lr": self.rate, **means, "pck": pck, "clips_per_second": speed}
+        # Seconds include reading the clips, so the share is that of the whole run and not of its kernels alone.
+        row |= {"mfu": 100 * speed * self.flops / max(self.peak * self.accelerator.num_processes, 1.0), "seconds": seconds}
         due = self.step % self.config.train.checkpoint_every == 0 or self.step == self.config.train.steps
         if self.main and self.val is not None and due:
             row["val_pck"] = self._validate()

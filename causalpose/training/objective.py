@@ -43,9 +43,11 @@ class Objective(nn.Module):
         truth: Tensor | None = None,
         generator: torch.Generator | None = None,
         progress: float = 1.0,
+        number: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Output]:
         """clip: a batch; tokens `[B, T, N, C]`: backbone tokens of it, when cached; truth `[B, T, N]`: body share (oracle selector);
-        progress: share of the training steps already taken (annealing)."""
+        progress: share of the training steps already taken (annealing); number: joints that count in a shard, mean over the step's shards,
+        where a step has several: the mean of their losses is then the loss of their clips in one batch."""
         train = self.config.train
         views, pruner = None, self.model.pruner
         fixed = train.freeze and pruner is None  # a pruner's keypoint tokens learn through a frozen backbone as well
@@ -58,10 +60,11 @@ class Objective(nn.Module):
         output = self.model.forward_tokens(tokens, views=views, generator=generator, truth=truth, keep_rate=keep_rate)
         target = clip.target
         truth_maps, weights = heatmaps.encode(clip.keypoints[:, target], clip.visibility[:, target], self.config.model, train.sigma)
-        parts = {"pose": heatmaps.loss(output.heatmaps.float(), truth_maps, weights, train.loss), **output.losses}
+        parts = {"pose": heatmaps.loss(output.heatmaps.float(), truth_maps, weights, train.loss, number), **output.losses}
         for name, logits in output.branches.items():
-            asked = (truth_maps, weights) if self.config.model.mcl.target == "pose" else clean_view(output.heatmaps, train.loss)
-            parts[name] = self.model.branch_weights[name] * heatmaps.loss(logits, *asked, train.loss)
+            labelled = self.config.model.mcl.target == "pose"
+            asked = (truth_maps, weights) if labelled else clean_view(output.heatmaps, train.loss)
+            parts[name] = self.model.branch_weights[name] * heatmaps.loss(logits, *asked, train.loss, number if labelled else None)
         if selecting and self.config.model.fte.supervision != "none":
             parts["supervision"] = self._supervise(output.importance, clip, tokens, generator)
         total = torch.stack([value.float() for name, value in parts.items() if name not in WATCHED]).sum()

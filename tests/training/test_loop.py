@@ -92,7 +92,7 @@ def test_broken_off_and_resumed_is_unbroken(tmp_path, at):
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     cut = _train(settings, tmp_path / "cut", resume=True)
     assert _equal(_weights(whole), _weights(cut))
-    timed = ("clips_per_second", "seconds")
+    timed = ("clips_per_second", "mfu", "seconds")
     rows = [[{k: v for k, v in row.items() if k not in timed} for row in log.read(folder / "log.csv")] for folder in (whole, cut)]
     assert rows[0] == rows[1]
 
@@ -218,7 +218,8 @@ def test_not_a_number_keeps_the_last_good_state(tmp_path, monkeypatch):
 
     def forward(self, *arguments, **named):
         loss, parts, output = original(self, *arguments, **named)
-        calls.append(1)
+        if loss.device.type == "cpu":  # not on the meta device, where operations are counted
+            calls.append(1)
         return (loss * float("nan"), parts | {"loss": parts["loss"] * float("nan")}, output) if len(calls) == 5 else (loss, parts, output)
 
     monkeypatch.setattr(loop.Objective, "forward", forward)
