@@ -16,7 +16,7 @@ from causalpose.config import TrainConfig
 
 _EMBEDDING = re.compile(r"(^|[._])(embedding|tokens?)([._]|$)")
 _BLOCK = re.compile(r"(^|\.)blocks\.(\d+)\.")
-_EMBED_LAYERS = re.compile(r"(^|[._])(stem|patch_embed|pos_embed|position|cls_token)([._]|$)")
+_EMBED_LAYERS = re.compile(r"(^|[._])(stem|patch_embed|pos_embed|position|cls_token|reg_token)([._]|$)")
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:

@@ -1,4 +1,7 @@
-"""A tiny data source and a tiny run of it, also as a program: `python -m tests.training.dots OUT [KEY=VALUE …] [--resume]`.
+"""A tiny data source and a tiny run of it, also as a program: `python -m tests.training.dots OUT [KEY=VALUE …] [OPTION …]`.
+
+Options: `--resume`; `--slowly`, a pause at every batch; `--unlabelled`, every third clip has five joints only; `--cut=N`, break off at the
+N-th batch of each process.
 
 Tests start it as a process of its own to kill it, or twice to train in parallel.
 """
@@ -24,7 +27,7 @@ SMALL = (
 class Dots:
     """Noise frames in which every joint is a bright 3x3 dot whose colour depends on the joint."""
 
-    def __init__(self, config: ModelConfig, count: int = 24, seed: int = 0, pause: float = 0.0):
+    def __init__(self, config: ModelConfig, count: int = 24, seed: int = 0, pause: float = 0.0, unlabelled: bool = False):
         joints, generator = len(keypoint_set(config.keypoints)), torch.Generator().manual_seed(seed)
         T, H, W = config.frames, config.height, config.width
         points = torch.rand(count, T, joints, 2, generator=generator) * torch.tensor([W - 9.0, H - 9.0]) + 4
@@ -35,6 +38,8 @@ class Dots:
                 n, t = torch.meshgrid(torch.arange(count), torch.arange(T), indexing="ij")
                 frames[n, t, k % 3, y + dy, x + dx] = 120 + 9 * k
         visible = torch.ones(count, T, joints, dtype=torch.uint8)
+        if unlabelled:
+            visible[::3, :, 5:] = 0
         scale, condition = torch.full((count,), 20.0), torch.zeros(count, dtype=torch.uint8)
         self.clips, self.pause = Clip(frames, points, visible, scale, condition, torch.arange(count)), pause
 
@@ -52,6 +57,25 @@ def config(*overrides: str) -> Config:
     return preset("tiny", [*SMALL, *overrides])
 
 
+class Cut(Exception):
+    """The moment a test breaks a run off."""
+
+
+class CutDots(Dots):
+    """Dots that break off at the n-th batch."""
+
+    def __init__(self, settings: ModelConfig, at: int, **more):
+        super().__init__(settings, **more)
+        self.left = at
+
+    def batch(self, indices: Tensor) -> Clip:
+        """The clips of the given numbers, as often as it lasts."""
+        self.left -= 1
+        if self.left < 0:
+            raise Cut
+        return super().batch(indices)
+
+
 if __name__ == "__main__":
     from causalpose.training.loop import train
 
@@ -59,4 +83,6 @@ if __name__ == "__main__":
     out, *rest = sys.argv[1:]
     chosen = config(*(text for text in rest if not text.startswith("--")))
     pause = 0.1 if "--slowly" in rest else 0.0
-    train(chosen, Dots(chosen.model, pause=pause), out, resume="--resume" in rest, progress=False)
+    last = next((int(text.removeprefix("--cut=")) for text in rest if text.startswith("--cut=")), 10**9)
+    source = CutDots(chosen.model, last, pause=pause, unlabelled="--unlabelled" in rest)
+    train(chosen, source, out, resume="--resume" in rest, progress=False)

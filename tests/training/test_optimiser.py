@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from causalpose.config import preset
 from causalpose.model.cmpose import CMPose
 from causalpose.training import optimiser
 from tests.training.dots import config
@@ -38,6 +39,34 @@ def test_layer_decay_by_depth():
     for prefix, value in expected.items():
         found = {v for name, v in by_name.items() if name.startswith(prefix)}
         assert found == {value}, prefix
+
+
+@pytest.mark.parametrize("name", ["base", "huge"])
+def test_groups_are_those_of_vitpose(name):
+    """The published rule, written out again: 0.75 to the power of depth + 1 - layer, with patch and position embedding layer 0, block i
+    layer i + 1 and the rest on top; no weight decay on one-dimensional parameters and the position embedding; every parameter in one group.
+    """
+    settings = preset(name, ["model.stage=0"])
+    depth = settings.model.backbone.depth
+    with torch.device("meta"):
+        model = CMPose(settings.model)
+    groups = optimiser.parameter_groups(model, settings.train, depth)
+    of = {id(p): group for group in groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in groups) == len(of) == len(list(model.parameters()))
+    for key, parameter in model.named_parameters():
+        parts = key.split(".")
+        layer = depth + 1
+        if parts[:2] == ["backbone", "vit"]:
+            layer = 0 if parts[2] in ("patch_embed", "pos_embed") else int(parts[3]) + 1 if parts[2] == "blocks" else depth + 1
+        assert of[id(parameter)]["lr_scale"] == pytest.approx(0.75 ** (depth + 1 - layer)), key
+        undecayed = parameter.ndim == 1 or key.endswith("pos_embed")
+        assert of[id(parameter)]["weight_decay"] == (0.0 if undecayed else 0.1), key
+    assert min(group["lr_scale"] for group in groups) == pytest.approx(0.75 ** (depth + 1))
+
+
+def test_register_tokens_are_at_the_bottom():
+    """What other timm models add to the patches counts as the patches do."""
+    assert optimiser.layer_id("backbone.vit.reg_token", 12) == 0 == optimiser.layer_id("backbone.vit.cls_token", 12)
 
 
 @pytest.mark.parametrize("stage", [1, 2])

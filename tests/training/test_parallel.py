@@ -1,0 +1,81 @@
+"""Two processes under `accelerate launch` (gloo, on the CPU) compute what one process does, and resume to the bit."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from causalpose.training import checkpoint, log, loop
+from causalpose.training.folder import recorded
+from tests.training.dots import Dots, config
+
+pytestmark = pytest.mark.slow
+RANDOM = ("model.stage=1", "train.augment=true", "train.ema=0.9", "model.backbone.drop_path=0.2", "train.steps=4")
+
+
+def _launch(out, *arguments: str) -> subprocess.CompletedProcess:
+    """`--multi_gpu` is accelerate's word for several processes; the variable puts them on the CPU. (With `--cpu` it starts one only.)"""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--main_process_port",
+        str(port),
+    ]
+    command = [sys.executable, *launch, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "tests.training.dots", str(out)]
+    quiet = {"ACCELERATE_LOG_LEVEL": "error", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run([*command, *arguments], env=os.environ | quiet, capture_output=True, text=True, timeout=140)
+
+
+def _parallel(out, *arguments: str):
+    run = _launch(out, *arguments)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return out
+
+
+def _alone(out, *overrides: str):
+    settings = config(*overrides)
+    return loop.train(settings, Dots(settings.model, unlabelled=True), out, progress=False)
+
+
+def _assert_same(a, b):
+    losses = [[row["loss"] for row in log.read(folder / "log.csv")] for folder in (a, b)]
+    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], rel=1e-5)
+    # Not weight by weight: a key's bias has no gradient but rounding errors, and Adam takes a full step along them.
+
+
+def test_same_losses_as_one_process_with_the_summed_batch(tmp_path):
+    """Two shards of two clips in each of two processes are one batch of eight, also where few joints are labelled."""
+    common = ("model.stage=1", "train.augment=false", "train.steps=4", "model.mcl.mask=false", "model.mcl.noise=false")
+    whole = _alone(tmp_path / "whole", *common, "train.batch=8")
+    shards = _parallel(tmp_path / "shards", "--unlabelled", *common, "train.batch=2", "train.accumulate=2")
+    assert recorded(shards)["facts"]["clips_per_step"] == 8  # there really were two processes
+    _assert_same(whole, shards)
+
+
+def test_everything_random_belongs_to_the_shard(tmp_path):
+    """Masks, noise, drop path and augmentation are the shard's, not the process's: two processes are one with two shards."""
+    one = _alone(tmp_path / "one", *RANDOM, "train.accumulate=2")
+    _assert_same(one, _parallel(tmp_path / "two", "--unlabelled", *RANDOM))
+
+
+def test_broken_off_and_resumed_is_unbroken(tmp_path):
+    """With accumulation, an average and a prefetching thread; broken off in step 3, after the state of step 2 was saved."""
+    arguments = ("--unlabelled", *RANDOM, "train.accumulate=2", "train.workers=1")
+    whole = _parallel(tmp_path / "whole", *arguments)
+    cut = _launch(tmp_path / "cut", *arguments[:-1], "train.workers=0", "--cut=5")
+    assert cut.returncode != 0 and not (tmp_path / "cut" / "model.safetensors").exists()
+    assert (tmp_path / "cut" / "state.safetensors").exists()
+    resumed = _parallel(tmp_path / "cut", *arguments, "--resume")
+    a, b = (checkpoint.read(folder)[0] for folder in (whole, resumed))
+    assert all(torch.equal(a[name], b[name]) for name in a)
