@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalpose.config import MCLConfig, override, preset
+from causalpose.errors import CausalPoseError
 from causalpose.model.auxiliary import Auxiliary
+from causalpose.model.cmpose import CMPose
 from causalpose.model.masking import noise_mask, rectangle, token_mask
 
 TINY = preset("tiny").model
@@ -155,3 +157,140 @@ def test_restoration_can_be_learned():
         optimiser.step()
         losses.append(loss.item())
     assert losses[0] > 0.95 and losses[-1] < 0.8
+
+
+def drawn(config, **changes) -> Auxiliary:
+    return Auxiliary(override(config, {f"mcl.{key}": value for key, value in changes.items()}))
+
+
+@pytest.mark.parametrize("pattern", ["random", "tube", "block"])
+def test_scope_frame_takes_as_many_of_every_frame(pattern):
+    mask = token_mask(MCLConfig(mask_pattern=pattern, scope="frame"), 4, 3, (8, 6), CPU)
+    assert mask.sum(-1).tolist() == [[24] * 3] * 4
+    noisy = noise_mask(MCLConfig(scope="frame"), 4, 3, (8, 6), CPU)
+    assert noisy.sum(-1).tolist() == [[12] * 3] * 4
+
+
+@pytest.mark.parametrize("content", ["mask", "noise", "foreign", "clean"])
+def test_content_fills_the_chosen_places_alone(content):
+    auxiliary = drawn(TINY, noise=False, content=content)
+    tokens = torch.randn(4, 3, 48, 128)
+    (branch,) = auxiliary.corrupt(tokens, seeded())
+    assert branch.chosen.flatten(1).sum(1).tolist() == [72] * 4  # the same places in number, whatever they hold
+    assert torch.equal(branch.tokens[~branch.chosen], tokens[~branch.chosen])
+    if content == "clean":
+        assert torch.equal(branch.tokens, tokens)
+    if content == "foreign":
+        assert torch.equal(branch.tokens[1][branch.chosen[1]], tokens[0][branch.chosen[1]])
+    assert hasattr(auxiliary, "mask_token") == (content == "mask")
+
+
+def test_another_clip_is_needed_for_its_tokens():
+    with pytest.raises(CausalPoseError, match="one clip only"):
+        drawn(TINY, content="foreign").corrupt(torch.randn(1, 3, 48, 128))
+    with pytest.raises(CausalPoseError, match="train.batch must be at least 2"):
+        preset("tiny", ["model.mcl.content=foreign", "train.batch=1"])
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_erased_patches_have_one_colour_a_clip(kind):
+    auxiliary = drawn(TINY, noise=False, content="erased")
+    frames = torch.randint(0, 256, (2, 3, 3, 64, 48), dtype=torch.uint8)
+    frames = frames if kind == torch.uint8 else frames / 255
+    erased, chosen = auxiliary.erase(frames, seeded())
+    patches = erased.unfold(3, 8, 8).unfold(4, 8, 8).permute(0, 1, 3, 4, 2, 5, 6).flatten(2, 3)  # [B, T, N, 3, 8, 8]
+    original = frames.unfold(3, 8, 8).unfold(4, 8, 8).permute(0, 1, 3, 4, 2, 5, 6).flatten(2, 3)
+    assert erased.dtype == kind and torch.equal(patches[~chosen], original[~chosen])
+    for clip in range(2):
+        assert len(patches[clip][chosen[clip]].movedim(1, -1).flatten(0, -2).unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("mse", 4.0), ("smooth-l1", 1.5), ("cosine", 0.0)])
+def test_losses_by_hand(loss, expected):
+    """Restored 3 where 1 is asked: squared 4; beyond one linear, 2 - 0.5; and the same direction."""
+    auxiliary = drawn(TINY, loss=loss)
+    found = auxiliary._difference(torch.full((1, 3, 48, 128), 3.0), torch.ones(1, 3, 48, 128))
+    torch.testing.assert_close(found, torch.full((1, 3, 48), expected))
+
+
+SMALL = override(TINY, {"height": 32, "width": 32, "backbone.width": 32, "backbone.depth": 2, "backbone.heads": 2, "head.channels": 16})
+
+
+def model_of(**changes) -> CMPose:
+    torch.manual_seed(0)
+    return CMPose(override(SMALL, {f"mcl.{key}": value for key, value in changes.items()})).train()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"content": "erased"}, {"target_layer": 0}, {"content": "erased", "target_layer": 1}])
+def test_one_backbone_pass_serves_every_branch(changes, cached):
+    """However many branches there are, the backbone is called once, or not at all when its tokens are known and no task looks inside."""
+    model, calls = model_of(**changes), []
+    model.backbone.vit.norm.register_forward_hook(lambda *_: calls.append(1))
+    frames = torch.rand(2, 3, 3, 32, 32)
+    tokens = model.backbone(frames) if cached else None
+    calls.clear()
+    known, views = model.embed_views(frames, seeded(), tokens)
+    output = model.forward_tokens(known, views=views, generator=seeded())
+    assert len(calls) == (0 if cached and not changes else 1)
+    assert {"mask", "noise"} <= output.losses.keys() and torch.isfinite(output.losses["mask"])
+    model.eval()
+    assert model(frames).losses == {} and model(frames).branches == {}
+
+
+def test_an_earlier_block_is_another_target():
+    frames = torch.rand(2, 3, 3, 32, 32)
+    first, last = (model_of(target_layer=layer)(frames, generator=seeded()).losses["target_variance"] for layer in (0, -1))
+    assert first != last
+    model = model_of(target_layer=1, normalise=False)
+    tokens, views = model.embed_views(frames)
+    torch.testing.assert_close(model.backbone.vit.norm(views.target), tokens)
+    with pytest.raises(CausalPoseError, match="the last of the backbone's blocks is 1"):
+        override(SMALL, {"mcl.target_layer": 2})
+
+
+@pytest.mark.parametrize("target", ["pose", "heatmap"])
+def test_other_targets_are_read_from_heatmaps(target):
+    model = model_of(target=target)
+    output = model(torch.rand(2, 3, 3, 32, 32), generator=seeded())
+    assert output.losses.keys() == {"target_variance"} and output.branches.keys() == {"mask", "noise"}
+    assert all(heatmaps.shape == output.heatmaps.shape for heatmaps in output.branches.values())
+    assert not model.auxiliary.decoders
+
+
+@pytest.mark.parametrize("target", ["tokens", "pose"])
+def test_a_placebo_leaves_no_gradient_on_the_model(target):
+    """Whatever is scored, only the decoders could learn from it: neither backbone nor encoder nor head."""
+    model = model_of(placebo=True, target=target)
+    output = model(torch.rand(2, 3, 3, 32, 32), generator=seeded())
+    parts = [output.losses["mask"], output.losses["noise"]] if target == "tokens" else [h.square().sum() for h in output.branches.values()]
+    if target == "pose":
+        assert not any(part.requires_grad for part in parts)
+        return
+    sum(parts).backward()
+    learning = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert learning == {"auxiliary"}
+    assert not model.auxiliary.mask_token.grad  # stopped before the encoder, so before what it is given too
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_collapse_happens_where_the_target_carries_gradient(gradient):
+    """A learned embedding, an encoder and the masked task, with nothing else to please. Where the target carries gradient the cheapest
+    answer is that all tokens are alike: their variance, which the log shows, falls to a hundredth. With the stop it stays."""
+    from causalpose.model.encoder import Encoder
+
+    changes = {"target_gradient": gradient, "noise": False, "normalise": False}
+    config = override(SMALL, {f"mcl.{key}": value for key, value in changes.items()})
+    torch.manual_seed(0)
+    embed, encoder, auxiliary = torch.nn.Linear(8, 32), Encoder(config), Auxiliary(config)
+    optimiser = torch.optim.Adam([*embed.parameters(), *encoder.parameters(), *auxiliary.parameters()], lr=3e-3)
+    generator, watched = seeded(), []
+    for _ in range(150):
+        tokens = embed(torch.randn(4, 3, 16, 8, generator=generator))
+        branches = auxiliary.corrupt(tokens, generator)
+        losses = auxiliary.losses(tokens, branches, [encoder(branches[0].tokens)[0]])
+        optimiser.zero_grad()
+        losses["mask"].backward()
+        optimiser.step()
+        watched.append(losses["target_variance"].item())
+    assert watched[-1] < 0.02 * watched[0] if gradient else watched[-1] > 0.3 * watched[0]
