@@ -66,6 +66,7 @@ class PersonSource:
 
     root    a folder, one annotation file, or `format:path` (`causalpose.data.formats`)
     data    `dilation`, `boxes` (a detection file, else the labelled boxes), `box_score`, `faults`
+    labelled_only   leave detections out that show no labelled person: training learns nothing from them
 
     One sample is one box at one labelled frame with `config.frames` frames `data.dilation` apart. All frames are cut with the *target
     frame's* box, as the field does; at a sequence's ends, and where frames are missing, the nearest frame is repeated. Support frames in
@@ -73,7 +74,7 @@ class PersonSource:
     with detections every box is one, and carries the labels of the person it overlaps most (or none). `data.clips` does not cut real data.
     """
 
-    def __init__(self, root: Path | str, split: str, config: ModelConfig, data: DataConfig):
+    def __init__(self, root: Path | str, split: str, config: ModelConfig, data: DataConfig, *, labelled_only: bool = False):
         self.config, self.data, self.dilation, self.split = config, data, data.dilation, split
         self.data_set = open_data(root)
         self.root = self.data_set.root
@@ -85,7 +86,7 @@ class PersonSource:
         self.entries: list[Entry] = []
         self._places: list[tuple[int, int, Person | None]] = []
         if data.boxes:
-            self._take_detections(Path(data.boxes))
+            self._take_detections(Path(data.boxes), labelled_only)
         else:
             self._take_labels()
         if not self.entries:
@@ -160,7 +161,7 @@ class PersonSource:
                 if person.box is not None and person.visibility.any() and not person.crowd:
                     self._add(number, position, sequence, frame, person.box, 1.0, person)
 
-    def _take_detections(self, path: Path) -> None:
+    def _take_detections(self, path: Path, labelled_only: bool) -> None:
         found = read_detections(path, self.data.box_score)
         frames = list(self._labelled())
         if not any(frame.image_id in found for *_, frame in frames):
@@ -171,7 +172,8 @@ class PersonSource:
         for number, position, sequence, frame in frames:
             rows = found.get(frame.image_id, [])
             for row, person in zip(rows, _match(rows, frame), strict=True):
-                self._add(number, position, sequence, frame, row.box, row.score, person)
+                if person is not None or not labelled_only:
+                    self._add(number, position, sequence, frame, row.box, row.score, person)
 
     def _add(self, number: int, position: int, sequence: PoseSequence, frame: Frame, box, score: float, person: Person | None) -> None:
         matrix = crop_matrix(box, self.config.height, self.config.width)

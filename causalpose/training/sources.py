@@ -27,7 +27,7 @@ def training_source(
 def _clips(config: Config, split: str | None, clips: int | None, progress: bool) -> SceneSource | PersonSource:
     data = replace(config.data, split=split or config.data.split, clips=clips or config.data.clips)
     if data.source != SCENES:
-        return PersonSource(data.source, data.split, config.model, data)
+        return PersonSource(data.source, data.split, config.model, data, labelled_only=True)
     model = replace(config.model, frames=1) if config.model.stage == 0 else config.model
     return SceneSource(model, data, data.condition if split is None else "mixed", progress=progress)
 

@@ -190,6 +190,7 @@ def test_detected_boxes_carry_the_labels_of_the_person_they_show(roots, made, tm
     assert source.entries[0].box.tolist() == pytest.approx(near)
     clips = source.batch(range(3))
     assert clips.visibility[0].any() and not clips.visibility[1:].any()
+    assert len(PersonSource(roots["posetrack18"], "train", ModelConfig(), data, labelled_only=True)) == 1
     facts = source.describe()
     assert "detected (found.json, score at least 0.3)" in facts["boxes"] and facts["boxes_on_no_labelled_person"] == 2
 
@@ -286,3 +287,33 @@ def test_an_error_ahead_comes_out_of_its_batch(made, tmp_path):
     source.prefetch([2])
     with pytest.raises(CausalPoseError, match="000002.jpg: no such image"):
         source.batch([2])
+
+
+def test_train_and_evaluate_take_any_format(roots, made, tmp_path):
+    """The commands, on a data set whose keypoints are its own: two steps of training, then PCK with detected boxes."""
+    from typer.testing import CliRunner
+
+    from causalpose.cli.main import app
+
+    run = CliRunner().invoke
+    small = [
+        "backbone.depth=1",
+        "backbone.width=32",
+        "backbone.heads=2",
+        "encoder.depth=1",
+        "encoder.heads=2",
+        "frames=3",
+        "keypoints=coco17",
+    ]
+    settings = [part for text in small for part in ("--set", f"model.{text}")]
+    source = ["--data", str(roots["coco"]), "--split", "val", "--init", "none", "--steps", "2", "--set", "train.batch=4", "--quiet"]
+    done = run(app, ["train", "--stage", "1", *source, *settings, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    box = [round(v, 2) for v in made[0].box(0).tolist()]
+    file = makers.detections(tmp_path / "found.json", [(1, box, 0.8), (2, [1, 1, 30, 40], 0.6)])
+    scored = ["evaluate", str(tmp_path / "run"), "--data", f"coco:{roots['coco']}", "--split", "val2017", "--boxes", str(file), "--quiet"]
+    done = run(app, [*scored, "--json", str(tmp_path / "score.json")])
+    assert done.exit_code == 0, done.output
+    assert "detected (found.json, score at least 0.3)" in " ".join(done.output.split())
+    protocol = json.loads((tmp_path / "score.json").read_text())["protocol"]["sources"][0]
+    assert protocol["clips"] == 2 and protocol["source"] == "coco" and protocol["boxes_on_no_labelled_person"] <= 1
