@@ -36,7 +36,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book check-book check-site exercises slides pdf api test lint format ablations weights figures readme constraints clean distclean
+.PHONY: help install book check-book check-site exercises slides pdf api test lint format ablations verify-results weights figures readme constraints clean distclean
 
 help: ## show this list
 	@echo "CausalPose. Usage: make TARGET"
@@ -96,6 +96,9 @@ format: $(INSTALLED) ## put the code into the project's style
 
 ablations: $(INSTALLED) ## run the ablation grid at SCALE=smoke or book (STUDY=name runs one, SEEDS=0,1,2 and JOBS=2 as you like)
 	@$(PY) -m causalpose ablate --scale "$(SCALE)" $(if $(STUDY),--study "$(STUDY)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(ARMS),--arms "$(ARMS)") $(if $(MAIN),--main)
+
+verify-results: $(INSTALLED) ## run one drawn cell of the recorded studies again and compare (STUDY=name draws from one)
+	@OMP_NUM_THREADS=1 $(PY) tools/verify_results.py $(if $(STUDY),--study "$(STUDY)")
 
 weights: $(INSTALLED) ## train the shipped weights again (hours on two cores; continues after an interruption)
 	@$(PY) -m causalpose.weights.make

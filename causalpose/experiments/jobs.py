@@ -10,10 +10,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from causalpose.config import differing_keys, override, preset
+from causalpose.errors import CausalPoseError
 from causalpose.experiments import grid
 from causalpose.experiments.arms import STUDIES
 from causalpose.experiments.grid import Asked, Evaluation, Model
+from causalpose.experiments.modules import code_hash
 
+# Studies that are no table of arms: their notebook runs tasks of its own, and goes on where it stopped. By name, the module that they run
+# and the weights that they start from.
+STANDALONE = {"attribution": ("causalpose.experiments.attribution.study", ("tiny-backbone", "tiny-stage1"))}
+NAMES = (*STUDIES, *STANDALONE)
 TEMPLATES = {"backbone": "train_backbone", "stage1": "train_stage1", "stage2": "train_stage2", "evaluation": "evaluate"}
 
 
@@ -38,7 +44,7 @@ class Job:
 def jobs(names: Sequence[str], asked: Asked, root: Path = grid.ROOT) -> list[Job]:
     """Every job of the studies, once each, what it needs before it; paths are relative to the folder that the grid runs in."""
     place = root / asked.scale
-    tables = {name: grid.entries(name, asked) for name in names}
+    tables = {name: grid.entries(name, asked) for name in names if name in STUDIES}
     labels: dict[str, str] = {}
     for name, table in tables.items():
         for entry in table:
@@ -59,7 +65,21 @@ def jobs(names: Sequence[str], asked: Asked, root: Path = grid.ROOT) -> list[Job
         needs = tuple(dict.fromkeys(str(entry.evaluation.done(place)) for entry in table))
         done = str(folder / name / asked.scale / "provenance.json")
         out[key] = Job(f"{name}-{key}", "study", name, parameters, done, needs, f"study: {name}")
+    for name in names:
+        if name in STANDALONE:
+            job = _standalone(name, asked, root, place)
+            out[job.name] = job
     return list(out.values())
+
+
+def _standalone(name: str, asked: Asked, root: Path, place: Path) -> Job:
+    module, starts = STANDALONE[name]
+    given = {"seeds": asked.seeds, "overrides": asked.overrides}
+    parameters = {"scale": asked.scale} | {key: list(value) for key, value in given.items() if value}
+    key = grid.digest(name, parameters, code_hash(module), [grid.weights_key(start) for start in starts])
+    folder = place / "studies" / f"{name}-{key}"
+    parameters |= {"out": str(root), "results": str(folder)}
+    return Job(f"{name}-{key}", "study", name, parameters, str(folder / name / asked.scale / "provenance.json"), (), f"study: {name}")
 
 
 def _training(cell: Model, asked: Asked, root: Path, place: Path) -> tuple:
@@ -91,6 +111,7 @@ def _evaluation(cell: Evaluation, asked: Asked, root: Path, place: Path) -> tupl
 
 def chosen(names: Sequence[str] | None) -> tuple[str, ...]:
     """The studies by name, all by default; an unknown one is an error."""
-    from causalpose.experiments.arms import study
-
-    return tuple(study(name).name for name in names) if names else tuple(STUDIES)
+    for name in names or ():
+        if name not in NAMES:
+            raise CausalPoseError(f"study = {name!r} is not one of: {', '.join(NAMES)}")
+    return tuple(dict.fromkeys(names)) if names else NAMES

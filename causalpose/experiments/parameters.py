@@ -19,7 +19,7 @@ import torch
 from causalpose.config import Config, override, preset
 from causalpose.data import posetrack
 from causalpose.errors import CausalPoseError
-from causalpose.experiments import grid
+from causalpose.experiments import arms, grid
 from causalpose.experiments.protocol import Protocol
 from causalpose.experiments.scale import Scale, scale
 from causalpose.model.cmpose import CMPose
@@ -291,11 +291,8 @@ def _of_study(name: str) -> type[StudyParameters]:
     return type(f"{name}Parameters", (StudyParameters,), {"study": name, "__doc__": f"Parameters of `{name}.ipynb`."})
 
 
-AuxiliaryTasksParameters = _of_study("auxiliary_tasks")
-TCISParameters = _of_study("tcis")
-ClusteringParameters = _of_study("clustering")
-TemporalParameters = _of_study("temporal")
-WholeMethodParameters = _of_study("whole_method")
+# The parameters of every study's template, by the study's name.
+STUDIES: dict[str, type[StudyParameters]] = {name: _of_study(name) for name in arms.STUDIES}
 
 
 def _at_least_one(parameters: object, *names: str) -> None:

@@ -36,8 +36,8 @@ def test_another_stage_below_is_another_cell():
 
 
 def test_studies_share_their_common_cells():
-    """The baselines of TCIS and clustering are one model, and `both` of the auxiliary tasks is the stage 1 below them."""
-    tcis, clustering = only(), only("clustering", "dpc-knn-16")
+    """Clustering's baseline is an arm of TCIS, and `both` of the auxiliary tasks is the stage 1 below them."""
+    tcis, clustering = only("tcis", "supervised"), only("clustering", "dpc-knn-16")
     assert tcis.key == clustering.key
     assert only("auxiliary_tasks", "both").model.key == tcis.model.init.key
 

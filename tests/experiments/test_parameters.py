@@ -6,20 +6,16 @@ import pytest
 
 from causalpose.errors import CausalPoseError
 from causalpose.experiments.parameters import (
-    AuxiliaryTasksParameters,
+    STUDIES,
     BackboneParameters,
-    ClusteringParameters,
     EvaluateParameters,
     Stage1Parameters,
     Stage2Parameters,
-    TCISParameters,
-    TemporalParameters,
-    WholeMethodParameters,
     check,
 )
 
 TRAINING = (BackboneParameters, Stage1Parameters, Stage2Parameters)
-OTHERS = (EvaluateParameters, AuxiliaryTasksParameters, TCISParameters, ClusteringParameters, TemporalParameters, WholeMethodParameters)
+OTHERS = (EvaluateParameters, *STUDIES.values())
 
 
 def refused(cls, namespace: dict) -> str:
@@ -65,11 +61,11 @@ def test_run_again_only_near_names_count():
 
 @pytest.mark.parametrize("given", ["0 1 2", "0,1,2", "0, 1, 2", [0, 1, 2], (0, 1, 2)])
 def test_sequences_come_as_text_or_list(given):
-    assert check(AuxiliaryTasksParameters, {"seeds": given}).seeds == (0, 1, 2)
+    assert check(STUDIES["auxiliary_tasks"], {"seeds": given}).seeds == (0, 1, 2)
 
 
 def test_one_number_is_a_sequence_of_one():
-    assert check(AuxiliaryTasksParameters, {"seeds": 3}).seeds == (3,)
+    assert check(STUDIES["auxiliary_tasks"], {"seeds": 3}).seeds == (3,)
 
 
 @pytest.mark.parametrize(
@@ -99,11 +95,11 @@ def test_wrong_values(name, value, part):
 
 @pytest.mark.parametrize("name, value", [("seeds", "0 one"), ("seeds", "0.5"), ("seeds", ""), ("arms", "none maks"), ("steps", 0)])
 def test_wrong_lists(name, value):
-    assert name in refused(AuxiliaryTasksParameters, {name: value})
+    assert name in refused(STUDIES["auxiliary_tasks"], {name: value})
 
 
 def test_a_backbone_that_is_not_there():
-    assert "weights nowhere not found" in refused(AuxiliaryTasksParameters, {"backbones": "nowhere"})
+    assert "weights nowhere not found" in refused(STUDIES["auxiliary_tasks"], {"backbones": "nowhere"})
 
 
 def test_a_truncated_checkpoint(tmp_path, small_weights):

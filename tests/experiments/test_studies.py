@@ -6,11 +6,10 @@ from causalpose.clip import CONDITION_CODES
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import cells, pictures, records, show, studies
 from causalpose.experiments.parameters import (
-    AuxiliaryTasksParameters,
+    STUDIES,
     EvaluateParameters,
     Stage1Parameters,
     Stage2Parameters,
-    TCISParameters,
     check,
 )
 
@@ -21,7 +20,7 @@ def test_training_notebook_stage_one(asked, tmp_path):
     results = training.measured.results
     assert list(results["variant"].unique()) == ["mean-pose", "start", "stage1"]
     assert set(results["condition"]) == set(CONDITION_CODES)
-    assert len(training.measured.clips) == 3 * 5 * 4
+    assert len(training.measured.clips) == 3 * len(CONDITION_CODES) * 4
     folder = studies.record(parameters, training)
     assert folder == tmp_path / "results" / "train_stage1" / "smoke"
     (facts,) = records.read(folder).provenance
@@ -43,7 +42,7 @@ def test_training_notebook_stage_two(asked, small_weights):
 def test_auxiliary_tasks(asked_study, tmp_path, monkeypatch):
     """Every arm and seed once; a second call trains nothing; an added seed trains only itself."""
     given = asked_study | {"arms": "single-frame none mask both"}
-    parameters = check(AuxiliaryTasksParameters, given | {"seeds": "0 1"})
+    parameters = check(STUDIES["auxiliary_tasks"], given | {"seeds": "0 1"})
     run = studies.run_study(parameters, progress=False)
     rows = run.measured.results[["variant", "seed"]].drop_duplicates().itertuples(index=False)
     assert [tuple(row) for row in rows] == [(arm, seed) for arm, seed in (("single-frame", 0), ("single-frame", 1))] + [
@@ -62,13 +61,13 @@ def test_auxiliary_tasks(asked_study, tmp_path, monkeypatch):
     monkeypatch.setattr(cells.loop, "train", lambda config, *_, **__: trained.append(config.train.seed) or pytest.fail("trained again"))
     assert len(studies.run_study(parameters, progress=False).entries) == 8 and not trained
     with pytest.raises(pytest.fail.Exception):
-        studies.run_study(check(AuxiliaryTasksParameters, given | {"seeds": "0 1 2"}), progress=False)
+        studies.run_study(check(STUDIES["auxiliary_tasks"], given | {"seeds": "0 1 2"}), progress=False)
     assert trained == [2]
 
 
 def test_a_stage_2_study_shares_stage_1(asked_study, tmp_path):
     """The arms of a seed start from one stage 1, which is trained once; a checkpoint is tested where the grid would test it."""
-    parameters = check(TCISParameters, asked_study | {"seeds": "0", "arms": "attention random"})
+    parameters = check(STUDIES["tcis"], asked_study | {"seeds": "0", "arms": "attention random"})
     run = studies.run_study(parameters, progress=False)
     models = sorted(path.name.partition("-")[0] for path in (tmp_path / "runs" / "smoke" / "models").iterdir())
     assert models == ["stage1", "stage2", "stage2"]
@@ -81,4 +80,4 @@ def test_a_stage_2_study_shares_stage_1(asked_study, tmp_path):
 def test_a_changed_plan_is_refused(asked_study):
     """The grid says what it expects; code or weights that changed since are named instead of being mixed in."""
     with pytest.raises(CausalPoseError, match="changed while it ran"):
-        studies.run_study(check(TCISParameters, asked_study | {"cell": "0123456789ab"}), progress=False)
+        studies.run_study(check(STUDIES["tcis"], asked_study | {"cell": "0123456789ab"}), progress=False)

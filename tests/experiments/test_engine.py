@@ -1,0 +1,192 @@
+"""The engine: order, resumption after SIGKILL, failures by name, a full disk; with a stand-in for papermill, so that a cell is quick."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from causalpose.errors import CausalPoseError
+from causalpose.experiments import engine, grid
+
+STUB = Path(__file__).parent / "stub"
+CONFIG = {"scale": "smoke", "studies": "tcis,clustering"}
+PROGRAM = """
+import json, pathlib, sys
+from causalpose.experiments import engine
+sys.exit(engine.run(json.loads(sys.argv[1]), parallel=2, folder=pathlib.Path(sys.argv[2]), progress=False, arguments=sys.argv[3:]))
+"""
+
+
+def start(folder: Path, config: dict = CONFIG, profile: Path | None = None, **environment: str) -> subprocess.Popen:
+    """The engine in a process group of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join([str(engine.ROOT), str(STUB)])
+    arguments = [] if profile is None else ["--profile", str(profile)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, json.dumps(config), str(folder), *arguments], env=os.environ | {"PYTHONPATH": path} | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(folder: Path, config: dict = CONFIG, profile: Path | None = None, **environment: str) -> tuple[int, str, str]:
+    process = start(folder, config, profile, **environment)
+    words, errors = process.communicate(timeout=250)
+    return process.returncode, words, errors
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """The last file of every cell, by name."""
+    place = folder / grid.ROOT
+    return {str(path.relative_to(place)): path.read_text() for name in ("cell.json", "provenance.json") for path in place.rglob(name)}
+
+
+def runs(folder: Path) -> list[str]:
+    """The cells in the order in which they ended, as often as they were run."""
+    return [line.split()[0] for line in journal(folder)]
+
+
+def journal(folder: Path) -> list[str]:
+    """A line a run: the cell, when it began and when it ended."""
+    return (folder / grid.ROOT / "smoke" / "notebooks" / "runs.txt").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A grid that ran undisturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, words, errors = finish(folder)
+    assert code == 0, errors
+    assert "record: runs/ablations/results/tcis/smoke" in words
+    return folder
+
+
+def test_every_cell_once_and_in_order(whole):
+    jobs = {job.name: job for job in engine.planned(CONFIG)}
+    order = runs(whole)
+    assert sorted(order) == sorted(jobs)
+    place = {jobs[name].done: number for number, name in enumerate(order)}
+    assert all(place[need] < place[job.done] for job in jobs.values() for need in job.needs)
+
+
+def test_no_more_at_once_than_asked_for(whole):
+    spans = [tuple(map(float, line.split()[1:])) for line in journal(whole)]
+    assert max(sum(began <= moment < ended for began, ended in spans) for moment, _ in spans) <= 2
+
+
+def test_a_second_call_does_nothing_in_seconds(whole):
+    began, before = time.perf_counter(), runs(whole)
+    code, words, _ = finish(whole)
+    assert code == 0 and "nothing to do" in words and runs(whole) == before
+    assert time.perf_counter() - began < 30  # about two on an idle machine
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_tables(whole, tmp_path):
+    """SIGKILL to Snakemake with its cells, to Snakemake alone (its cells live on for a moment), and to a cell alone."""
+    draw = random.Random(20250124)
+    for victim in ("all", "snakemake", "papermill"):
+        process = start(tmp_path, STUB_SECONDS="0.4")
+        deadline = time.monotonic() + 60
+        while not family(process.pid, "papermill") and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 1.5))
+        for pid in family(process.pid, "" if victim == "all" else victim)[: 1 if victim == "papermill" else None]:
+            kill(pid)
+        if victim == "all":
+            kill(process.pid)
+        process.communicate(timeout=250)
+    code, _, errors = finish(tmp_path)
+    assert code == 0, errors
+    assert tables(tmp_path) == tables(whole)
+
+
+def family(pid: int, part: str) -> list[int]:
+    """Processes below one whose command holds a text."""
+    lines = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout.splitlines()
+    children: dict[int, list[tuple[int, str]]] = {}
+    for line in lines:
+        own, parent, command = line.split(None, 2)
+        children.setdefault(int(parent), []).append((int(own), command))
+    found, waiting = [], [pid]
+    while waiting:
+        for own, command in children.get(waiting.pop(), ()):
+            waiting.append(own)
+            if part in command and command.startswith(sys.executable):
+                found.append(own)
+    return found
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def test_a_failing_cell_is_named_and_leaves_the_others_whole(whole, tmp_path):
+    code, words, errors = finish(tmp_path, STUB_FAIL="tcis")
+    assert code == 1
+    assert "failed: study: tcis: CausalPoseError: this cell was told to fail (see runs/ablations/smoke/notebooks/tcis-" in errors
+    assert "record: runs/ablations/results/clustering/smoke" in words
+    others = {name: text for name, text in tables(whole).items() if "tcis/" not in name}
+    assert {name: text for name, text in tables(tmp_path).items() if "tcis/" not in name} == others
+    assert finish(tmp_path)[0] == 0 and tables(tmp_path) == tables(whole)
+
+
+def test_what_waits_for_a_failing_cell_is_counted(tmp_path):
+    code, _, errors = finish(tmp_path, CONFIG | {"studies": "tcis"}, STUB_FAIL="train_stage1")
+    assert code == 1 and "failed: stage1: seed 0: CausalPoseError" in errors
+    assert "not run, for what they need is missing: 2 stage2, 2 evaluation, 1 study" in errors
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="a small file system to fill can be mounted by root alone")
+def test_a_full_disk_leaves_the_results_whole(whole, tmp_path):
+    """On a file system that fills up, some cells end and the others say why; with room they are made up for."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        code, _, errors = finish(disk, STUB_BYTES="700000")
+        assert code == 1 and "No space left on device" in errors, errors
+        done = tables(disk)
+        assert 0 < len(done) < len(tables(whole)) and done.items() <= tables(whole).items()
+        assert not list((disk / "runs").rglob("*/.weights-*")), "a half-written file stayed"
+        subprocess.run(["mount", "-o", "remount,size=40m", disk], check=True)
+        assert finish(disk, STUB_BYTES="700000")[0] == 0 and tables(disk) == tables(whole)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    (tmp_path / grid.ROOT).mkdir(parents=True)
+    with engine._alone(tmp_path / grid.ROOT), pytest.raises(CausalPoseError, match="running already"):
+        engine.run(CONFIG, parallel=1, folder=tmp_path, progress=False)
+
+
+def test_listing_says_what_is_left(whole, tmp_path):
+    text = engine.listing(CONFIG, 2, folder=tmp_path)
+    assert "0.2 min  stage2: tcis/random, seed 0" in text and "with 2 at once" in text
+    brief = engine.listing(CONFIG, 2, brief=True, folder=whole)
+    assert "stage2        4 of 4 finished" in brief and brief.endswith("12 of 12 cells are finished")
+
+
+def test_forecast_learns_from_finished_cells(whole, tmp_path):
+    """A seed more: its minutes are those of the cells that are there (1.5 seconds each, and ten for a process)."""
+    shutil.copytree(whole, tmp_path / "copy")
+    text = engine.listing(CONFIG | {"seeds": "0,1"}, 1, folder=tmp_path / "copy")
+    assert f"{11.5 / 60:.1f} min  stage2: tcis/random, seed 1" in text
+
+
+@pytest.mark.parametrize(
+    "given, part", [({"seeds": "0,x"}, "seeds"), ({"stuides": "tcis"}, "unknown setting stuides"), ({"steps": 0}, "steps")]
+)
+def test_wrong_settings(given, part):
+    with pytest.raises(CausalPoseError, match=part):
+        engine.asked_from({"scale": "smoke"} | given)
