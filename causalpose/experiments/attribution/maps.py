@@ -9,16 +9,20 @@ from causalpose.clip import Visibility
 from causalpose.experiments.attribution.subject import INSIDE, Question, Rows, Subject, explain_all, find, measured_effect, pick_joint
 from causalpose.explain import faithfulness, intervention, perturbation, scores, targets, truth
 from causalpose.explain.perturbation import SUBSTRATES
+from causalpose.scenes.world import World
 
 
-def maps(subject: Subject, clips: Sequence[int], question: Question, *, wanted=INSIDE, part: str = "maps") -> pd.DataFrame:
+def maps(
+    subject: Subject, clips: Sequence[int], question: Question, *, wanted=INSIDE, part: str = "maps", world: World | None = None
+) -> pd.DataFrame:
     """Every method on one joint of each clip, against the measured effects, the scene's truth, and by deletion, insertion and infidelity.
 
     Effects are those of re-rendered surroundings; `_content` marks the same scores against effects of all content, the person included. The
     pseudo-method `effect` holds what is measured of the effects themselves: how well one draw agrees with another (the ceiling of any
     agreement), their mean size, and their standard error in units of the size.
     """
-    model, world, rows = subject.model, subject.world(), Rows(part, subject)
+    model, rows = subject.model, Rows(part, subject)
+    world = subject.world() if world is None else world
     T = model.config.frames
     for number in clips:
         clip = world.render([number])
@@ -74,6 +78,7 @@ def _against_truth(values: torch.Tensor, body: torch.Tensor, limb: torch.Tensor,
 
 
 def outside(subject: Subject, clips: Sequence[int], question: Question) -> pd.DataFrame:
-    """A placebo: the joint is outside the image, so nothing that a map shows can be where it is."""
-    numbers = find(subject.world(), (Visibility.OUTSIDE,), len(clips), first=clips[0])
-    return maps(subject, numbers, question, wanted=(Visibility.OUTSIDE,), part="outside")
+    """A placebo: the camera is so near that a joint is outside the image, so nothing that a map shows can be where it is."""
+    world = subject.world().do(camera={"zoom": 1.5})
+    numbers = find(world, (Visibility.OUTSIDE,), len(clips), first=clips[0])
+    return maps(subject, numbers, question, wanted=(Visibility.OUTSIDE,), part="outside", world=world)

@@ -7,17 +7,19 @@
     biased       stage 2 in a world with a planted shortcut; unbiased: its twin, the same picture with nothing to learn from it. Both are
                  trained on the shortcut's joint alone, backbone and all (`-backbone`): among fifteen joints a shortcut is learned late
 
-A model is trained once: its folder is named by configuration, starting weights and the code that trains.
+A model is trained once: its folder is named by configuration, starting weights and the code that trains. Models that other studies have
+trained already (`given`) are taken as they are.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from causalpose.config import Config, config_hash, override, preset
+from causalpose.config import Config, config_hash, differing_keys, override, preset
 from causalpose.data.placebo import OneJoint
 from causalpose.errors import CausalPoseError
 from causalpose.experiments.modules import code_hash
@@ -95,7 +97,7 @@ def arm_of(name: str) -> Arm:
 
 
 def start_of(name: str, seed: int, training: Training, root: Path, starts: dict[str, str]) -> str | None:
-    """The weights an arm starts from: another arm's run, or a checkpoint; `starts` replaces shipped names (in tests, say)."""
+    """The weights an arm starts from: another arm's run, or a checkpoint; `starts` replaces shipped names, and arms by `NAME-seedN`."""
     start = arm_of(name).start
     if start is None:
         return None
@@ -104,6 +106,8 @@ def start_of(name: str, seed: int, training: Training, root: Path, starts: dict[
 
 def key(name: str, seed: int, training: Training, starts: dict[str, str]) -> str:
     """Twelve hexadecimal digits of everything that decides a model's weights."""
+    if f"{name}-seed{seed}" in starts:
+        return file_hash(checkpoint.locate(starts[f"{name}-seed{seed}"]))
     start = arm_of(name).start
     below = None
     if start in ARMS:
@@ -117,6 +121,8 @@ def key(name: str, seed: int, training: Training, starts: dict[str, str]) -> str
 
 def folder(name: str, seed: int, training: Training, root: Path, starts: dict[str, str]) -> Path:
     """The run folder of an arm with a seed."""
+    if f"{name}-seed{seed}" in starts:
+        return Path(starts[f"{name}-seed{seed}"])
     return root / "models" / f"{name}-seed{seed}-{key(name, seed, training, starts)}"
 
 
@@ -143,3 +149,34 @@ def load(name: str, seed: int, training: Training, root: Path, starts: dict[str,
     train(name, seed, training, root, starts, progress)
     model, config, _ = checkpoint.load(folder(name, seed, training, root, starts))
     return model, config
+
+
+def given(root: Path, training: Training, seeds: Sequence[int]) -> dict[str, str]:
+    """Models in a folder of run folders that are arms of this study, by `NAME-seedN`.
+
+    A run counts when its model, its seed and its data are the arm's; how long it was trained may differ, and its provenance says so.
+    """
+    if not root.is_dir():
+        raise CausalPoseError(f"{root} is no folder of trained models")
+    out: dict[str, str] = {}
+    runs = [(run, checkpoint.read(run)[1]) for run in sorted(root.iterdir()) if (run / "model.safetensors").is_file()]
+    for name in ARMS:
+        if not ARMS[name].trained or not ARMS[name].frozen or ARMS[name].joint is not None:
+            continue
+        for seed in seeds:
+            wanted = training.config(name, seed)
+            for run, config in runs:
+                differing = [key for key in differing_keys(config, wanted) if not key.startswith("train.") and key != "data.clips"]
+                ignored = "model.mcl." if ARMS[name].stage == 2 else "model.fte."
+                if config.train.seed == seed and all(key.startswith(ignored) for key in differing):
+                    out.setdefault(f"{name}-seed{seed}", str(run))
+    return out
+
+
+def describe(name: str, seed: int, training: Training, root: Path, starts: dict[str, str]) -> dict:
+    """What a record says of a model: its key, its training and where that was done."""
+    facts = {"key": key(name, seed, training, starts), "of": "another study" if f"{name}-seed{seed}" in starts else "this study"}
+    if not arm_of(name).trained:
+        return facts | {"steps": 0}
+    config = checkpoint.read(folder(name, seed, training, root, starts))[1]
+    return facts | {"steps": config.train.steps, "clips": config.data.clips, "config_hash": config_hash(config)}

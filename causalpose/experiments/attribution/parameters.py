@@ -26,6 +26,7 @@ class AttributionParameters:
     effort      light or full; resamples: draws of every measured effect
     steps, train_clips   sizes of the study's own trainings
     backbone, stage1     weights that they start from: shipped names, run folders or checkpoints
+    trained     a folder of models that other studies have trained (`runs/ablations/book/models`), taken where they fit; `none`: train all
     real        a folder of real video with a split `val`; `none` leaves that part out
     overrides   further `section.key=value` settings of every model, separated by blanks
     out         folder of models and finished tasks; results: the record goes to RESULTS/attribution/SCALE
@@ -44,6 +45,7 @@ class AttributionParameters:
     train_clips: int | None = None
     backbone: str = "tiny-backbone"
     stage1: str = "tiny-stage1"
+    trained: str = "none"
     real: str = "none"
     overrides: tuple[str, ...] = ()
     out: str = "runs/ablations"
@@ -79,8 +81,11 @@ class AttributionParameters:
 
     def study(self) -> Study:
         """The study that these parameters ask for."""
+        sizes = self.sizes()
         starts = {"tiny-backbone": self.backbone, "tiny-stage1": self.stage1}
-        return Study(self.sizes(), Path(self.out) / STUDY / self.scale, starts, None if self.real == "none" else self.real)
+        if self.trained != "none":
+            starts |= models.given(Path(self.trained), sizes.training, sizes.seeds)
+        return Study(sizes, Path(self.out) / STUDY / self.scale, starts, None if self.real == "none" else self.real)
 
     def verify(self) -> None:
         """Everything that can be wrong beyond a type: unknown names, impossible sizes, missing weights or data."""
@@ -105,5 +110,7 @@ class AttributionParameters:
         for weights in (self.backbone, self.stage1):
             checkpoint.locate(weights)
         config = sizes.training.config("stage1", sizes.seeds[0])
+        if self.trained != "none":
+            models.given(Path(self.trained), sizes.training, sizes.seeds)
         if self.real != "none":
             training_source(override(config, {"data.source": self.real}), split="val")

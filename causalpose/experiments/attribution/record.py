@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from causalpose.data.files import read_json, replacing
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables as tidy_tables
+from causalpose.experiments.attribution import models, tables
 from causalpose.experiments.attribution import study as studies
-from causalpose.experiments.attribution import tables
 from causalpose.experiments.attribution.study import STUDY, Answers, Study, Task
 from causalpose.experiments.attribution.subject import TEST_SEED, measured_effect
 from causalpose.experiments.provenance import file_hash, here
@@ -77,8 +77,10 @@ def write(folder: Path | str, study: Study, answers: Answers, facts: dict) -> Pa
     with replacing(folder / MAPS) as temporary:
         save_file(maps, temporary)
     sizes = asdict(study.sizes)
+    names = sorted({(task["arm"], task["seed"]) for task in answers.tasks})
+    trained = {f"{arm}-seed{seed}": models.describe(arm, seed, study.sizes.training, study.root, study.starts) for arm, seed in names}
     document = {
-        "study": STUDY, **facts, "sizes": sizes, "protocol": protocol(study),
+        "study": STUDY, **facts, "sizes": sizes, "models": trained, "protocol": protocol(study),
         "tasks": [{key: task[key] for key in ("part", "arm", "seed", "clips", "seconds", "commit", "machine")} for task in answers.tasks],
         "not_reached": [asdict(task) for task in answers.left], **here(),
         "files": {name: file_hash(folder / name) for name in (SCORES, RESULTS, *made, MAPS)},
