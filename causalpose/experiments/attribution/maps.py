@@ -78,7 +78,7 @@ def _against_truth(values: torch.Tensor, body: torch.Tensor, limb: torch.Tensor,
 
 
 def outside(subject: Subject, clips: Sequence[int], question: Question) -> pd.DataFrame:
-    """A placebo: the camera is so near that a joint is outside the image, so nothing that a map shows can be where it is."""
-    world = subject.world().do(camera={"zoom": 1.5})
+    """A placebo: the crop is so tight that a joint is outside the image, so nothing that a map shows can be where it is."""
+    world = subject.world().do(camera={"zoom": 0.7})
     numbers = find(world, (Visibility.OUTSIDE,), len(clips), first=clips[0])
     return maps(subject, numbers, question, wanted=(Visibility.OUTSIDE,), part="outside", world=world)
