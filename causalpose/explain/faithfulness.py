@@ -76,12 +76,13 @@ def sensitivity(
     """
     clip = as_batch(clip)
 
-    def explanation(inputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    @torch.enable_grad()  # Captum asks without gradients, which its own methods switch on by themselves
+    def explanation(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
         found = []
         for one in inputs if torch.is_tensor(inputs) else inputs[0]:
             changed = replace(clip, frames=one[None])
             found.append(shares(methods.explain(model, changed, joint or ALL, method, seed=seed, effort=effort).values))
-        return torch.cat(found)
+        return (torch.cat(found),)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
