@@ -59,3 +59,20 @@ def near_joint(clip: Clip, joint: int, grid: tuple[int, int], reach: int = 1) ->
     known = (states != Visibility.UNLABELLED) & (states != Visibility.OUTSIDE)
     near = ((rows[:, None] - row).abs() <= reach) & ((columns - column).abs() <= reach)
     return (near & known[..., None, None]).float()
+
+
+def keypoint_distance(clip: Clip, grid: tuple[int, int]) -> Tensor:
+    """Distance in pixels from each token's centre to each keypoint, float `[B, T, K, rows, columns]`, for any token grid.
+
+    nan where the keypoint is unlabelled; one outside the picture has a distance like any other. The minimum over `K` says how near a token
+    is to the pose.
+    """
+    clip = as_batch(clip)
+    H, W = clip.frames.shape[-2:]
+    if H % grid[0] or W % grid[1]:
+        raise CausalPoseError(f"a token grid of {grid[0]} x {grid[1]} does not divide the picture of {H} x {W} pixels")
+    row = (torch.arange(grid[0]) + 0.5) * H / grid[0] - 0.5
+    column = (torch.arange(grid[1]) + 0.5) * W / grid[1] - 0.5
+    x, y = clip.keypoints.cpu()[..., None, None].unbind(-3)  # [B, T, K, 1, 1]
+    away = torch.hypot(column - x, row[:, None] - y)
+    return away.masked_fill((clip.visibility.cpu() == Visibility.UNLABELLED)[..., None, None], float("nan"))

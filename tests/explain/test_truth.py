@@ -1,5 +1,6 @@
 """Where the body is, token by token."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from causalpose.clip import Visibility
 from causalpose.errors import CausalPoseError
 from causalpose.explain import truth
 from causalpose.scenes.body import Part
+from causalpose.scenes.world import World
 from causalpose.training.truth import body_share as oracle_share
 from tests.training.dots import config
 
@@ -57,3 +59,21 @@ def test_real_video_has_no_masks(clips):
         truth.body_share(replace(clips, parts=None), (4, 4))
     with pytest.raises(CausalPoseError, match="does not divide"):
         truth.body_share(clips, (5, 4))
+
+
+@pytest.mark.parametrize("grid", [(8, 6), (4, 3), (1, 1), (64, 48)])
+def test_keypoint_distance_by_hand(grid):
+    """The centre of token (r, c) lies at ((c + 1/2) W / columns - 1/2, (r + 1/2) H / rows - 1/2); nan for what has no label."""
+    clip = World(64, 48, 1).render([3])
+    clip = replace(clip, visibility=clip.visibility.index_fill(2, torch.tensor([2]), 0))
+    found = truth.keypoint_distance(clip, grid)
+    assert found.shape == (1, 1, 15, *grid) and bool(found[0, 0, 2].isnan().all())
+    x, y = clip.keypoints[0, 0, 5].tolist()
+    row, column = grid[0] // 2, grid[1] - 1
+    centre = ((column + 0.5) * 48 / grid[1] - 0.5, (row + 0.5) * 64 / grid[0] - 0.5)
+    assert float(found[0, 0, 5, row, column]) == pytest.approx(math.dist(centre, (x, y)), abs=1e-4)
+
+
+def test_keypoint_distance_refuses_a_grid_that_does_not_fit():
+    with pytest.raises(CausalPoseError, match="grid of 5 x 3 does not divide"):
+        truth.keypoint_distance(World(64, 48, 1).render([3]), (5, 3))
