@@ -193,10 +193,12 @@ class CMPose(nn.Module):
         less than three. Returns the clean mixed tokens, the auxiliary losses, the mixed tokens of each branch, and the attention."""
         branches = self.auxiliary.corrupt(tokens, generator, views) if self.auxiliary is not None and self.training else []
         mixed, attention = self.encoder(torch.cat([tokens, *(branch.tokens for branch in branches)]) if branches else tokens, with_weights)
+        if not branches:
+            return mixed, {}, {}, attention
         clean, *corrupted = mixed.chunk(1 + len(branches))
         if self.config.mcl.placebo:
             corrupted = [encoded.detach() for encoded in corrupted]
-        losses = self.auxiliary.losses(tokens, branches, corrupted, views) if branches else {}
+        losses = self.auxiliary.losses(tokens, branches, corrupted, views)
         named = {branch.name: encoded for branch, encoded in zip(branches, corrupted, strict=True)}
         return clean, losses, named, None if attention is None else attention[: len(tokens)]
 

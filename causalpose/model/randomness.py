@@ -1,5 +1,7 @@
 """Random numbers for the model: from the caller's generator in training, from a fixed seed in evaluation."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,13 @@ def per_clip(batch: int, count: int, device: torch.device, generator: torch.Gene
     place in the batch nor on what ran before."""
     if training:
         return uniform((batch, count), device, generator)
-    return uniform((1, count), device, torch.Generator().manual_seed(_EVALUATION_SEED)).expand(batch, count)
+    return torch.tensor(_evaluation_numbers(count), device=device).expand(batch, count)
+
+
+@lru_cache(maxsize=32)
+def _evaluation_numbers(count: int) -> tuple[float, ...]:
+    """As plain numbers, so that they are a constant to a compiler or an exporter, which cannot follow a generator."""
+    return tuple(torch.rand(count, generator=torch.Generator().manual_seed(_EVALUATION_SEED), device="cpu").tolist())
 
 
 def _home(device: torch.device, generator: torch.Generator | None) -> torch.device:

@@ -96,8 +96,8 @@ def select(
     rate = config.keep_rate if keep_rate is None else keep_rate
     mask, threshold = top_share(score.detach(), rate, groups)
     kept = groups * kept_tokens(rate, S // groups)
-    # A stable sort of the mask puts the causal positions first and leaves each group in ascending order.
-    order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
+    # The causal positions come first and each group stays in ascending order. (Keys that all differ: not every exporter has a stable sort.)
+    order = (torch.where(mask, 0, S) + torch.arange(S, device=mask.device)).argsort(dim=1)
     causal, rest = order[:, :kept], order[:, kept:]
     # Only TCIS learns what to select: a gate on `bottom` would teach it to turn its meaning round.
     learns = config.selector == "attention" and kept < S
