@@ -59,7 +59,8 @@ def cluster(
 
 def _full_precision(device: torch.device):
     """Autocast off: nearly equal distances decide who belongs where, and bfloat16 has three digits."""
-    return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
+    on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if on else nullcontext()
 
 
 def merge(tokens: Tensor, weights: Tensor, assignment: Tensor, count: int) -> Merged:
