@@ -25,7 +25,7 @@ _FLAGS = {
         (8, cv2.IMREAD_REDUCED_COLOR_8),
     )
 }
-_LONGEST_NAME, _LONGEST_PATH = 255, 2048  # bytes: what file systems take
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024  # bytes: what file systems take
 
 
 @contextmanager
@@ -107,8 +107,8 @@ def is_inside(name: str) -> bool:
     """Whether a relative file name stays below the folder it is joined to."""
     path = PurePosixPath(name)
     try:
-        lengths = [len(part.encode()) for part in path.parts]
+        length, longest = len(name.encode()), max((len(part.encode()) for part in path.parts), default=0)
     except UnicodeEncodeError:  # half of a surrogate pair: no file system takes it
         return False
-    fits = 0 < sum(lengths) <= _LONGEST_PATH and max(lengths) <= _LONGEST_NAME
+    fits = length <= _LONGEST_PATH and 0 < longest <= _LONGEST_NAME
     return fits and not path.is_absolute() and ".." not in path.parts and not set(name) & set("\\:\0")

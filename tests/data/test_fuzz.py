@@ -230,7 +230,9 @@ def test_images_of_another_size_are_reported(made, tmp_path):
     assert "are the labels of another resolution?" in text
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.png", "images/../../secret.png", "a\\..\\b.png", "\0", "x" * 300, "", "."])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../secret.png", "images/../../secret.png", "a\\..\\b.png", "\0", "x" * 300, "b/" * 1500 + "c.jpg", "", "."]
+)
 @pytest.mark.parametrize("target", ["posetrack17", "posetrack18", "coco"])
 def test_names_that_lead_out_of_the_root(target, name, made, tmp_path):
     make, split, pattern = TARGETS[target]
