@@ -166,11 +166,14 @@ def _caption(protocols: list[dict], shown: dict) -> list[str]:
     first = protocols[0]
     severity = next((p["severity"] for p in protocols if p.get("severity")), None)
     size = f"{shown['frames']} frames of {shown['size'][0]}x{shown['size'][1]}"
+    more = [f"not labelled by the data set: {', '.join(first['unlabelled'])}"] if first.get("unlabelled") else []
+    more += [f"{name.replace('_', ' ')}: {first[name]}" for name in ("missing_frames", "faults_left_out") if first.get(name)]
     return [
         f"{first['clips']} clips" + (" per condition" if len(protocols) > 1 else "") + (f", severity {severity}" if severity else ""),
         f"stage {shown['stage']}, {size}, flip test {'on' if shown['flip_test'] else 'off'}",
         f"decoding: {shown['decoding']}",
         f"boxes: {first['boxes']}",
+        *more,
     ]
 
 
