@@ -15,6 +15,8 @@ from causalpose.evaluation import poseval, predict, submissions
 from causalpose.evaluation.boxes import read_boxes
 from causalpose.model.cmpose import CMPose, Output
 from causalpose.plotting.overlay import FrameDrawer
+from causalpose.scenes.world import World
+from causalpose.training import checkpoint
 from tests.evaluation.fakes import small_config
 
 
@@ -100,23 +102,28 @@ def test_boxes_follow_the_person(folder, tmp_path):
     assert json.loads(result["json"].read_text())["info"]["boxes"] == "boxes.json"
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2])
-def test_tokens_reused_give_what_the_frames_give(stage, folder, tmp_path):
-    """Whole-frame prediction reuses backbone tokens; a box of the whole frame takes the other path. Both must agree."""
-    config = small_config(stage=stage)
-    model = CMPose(config).eval()
-    result = predict.predict_video(model, folder, tmp_path / "a")
-    (whole,) = posetrack.read(result["json"])
-    height, width = 90, 120
+@pytest.mark.parametrize("name", ["tiny-backbone", "tiny-stage1", "tiny-stage2"])
+def test_tokens_reused_give_what_the_frames_give(name, tmp_path):
+    """Whole-frame prediction reuses backbone tokens; a box of the whole frame takes the other path. Both must agree, joint by joint.
+
+    With trained models on a person: the maps of an untrained one are nearly flat, and a joint there has two peaks of the same height.
+    """
+    height, width = 96, 72
+    clip = World(height=height, width=width, frames=7, level="easy", seed=3).under("clean").render([0])[0]
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for t, frame in enumerate(clip.frames):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(frames / f"{t:03d}.png")
+    model, _, _ = checkpoint.load(name)
+    model.eval()
+    (whole,) = posetrack.read(predict.predict_video(model, frames, tmp_path / "a")["json"])
     box = np.array([0.0, 0.0, width - 1.0, height - 1.0])
     centre, side = box[:2] + box[2:] / 2, box[2:] / 1.25  # read back enlarged by 1.25
     boxes = [{"image_id": t, "bbox": [*(centre - side / 2), *side], "score": 1.0} for t in range(7)]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    result = predict.predict_video(model, folder, tmp_path / "b", boxes=tmp_path / "boxes.json")
-    (boxed,) = posetrack.read(result["json"])
+    (boxed,) = posetrack.read(predict.predict_video(model, frames, tmp_path / "b", boxes=tmp_path / "boxes.json")["json"])
     for a, b in zip(whole.frames, boxed.frames, strict=True):
-        # An untrained model's maps are nearly flat: a joint now and then has two peaks of the same height.
-        assert np.quantile(np.abs(a.persons[0].keypoints - b.persons[0].keypoints), 0.8) < 0.5
+        assert np.abs(a.persons[0].keypoints - b.persons[0].keypoints).max() < 0.5
 
 
 def test_detections_are_linked_to_tracks(tmp_path):
