@@ -8,7 +8,7 @@ import torch
 from causalpose.experiments.attribution.subject import Question, Rows, Subject
 from causalpose.explain import targets, trial, truth
 
-KEEP_RATES = (0.1, 0.3, 0.5)
+KEEP_RATES = (0.1, 0.3)
 
 
 def selection(subject: Subject, clips: Sequence[int], question: Question, rates: Sequence[float] = KEEP_RATES) -> pd.DataFrame:

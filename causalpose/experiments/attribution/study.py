@@ -73,8 +73,8 @@ SIZES: dict[str, Sizes] = {
         question=Question(NAMES, replace(LIGHT, steps=2, samples=2), resamples=2, samples=4), seeds=(0,),
     ),
     "book": Sizes(
-        Training(100, 1024), clips=200, block=4, placebo=4, outside=4, sanity=2, selection=200, shortcut=16, occluded=16, real=4,
-        question=Question(NAMES, LIGHT),
+        Training(100, 1024), clips=200, block=2, placebo=4, outside=4, sanity=2, selection=96, shortcut=12, occluded=12, real=4,
+        question=Question(NAMES, LIGHT, content=0),
     ),
     "paper": Sizes(
         Training(2000, 65_536, preset="base"), clips=1000, block=20, placebo=200, outside=200, sanity=20, selection=2000, shortcut=200,
@@ -144,7 +144,7 @@ def measure_of(part: str) -> Callable:
 
 
 def plan(study: Study) -> list[Task]:
-    """All tasks in the order they are run: the first block of every main model and seed, every other part, then block by block."""
+    """All tasks in the order they are run: block by block, each on every main model and seed; the other parts take turns with the first."""
     s = study.sizes
     blocks = [tuple(range(first, min(first + s.block, s.clips))) for first in range(0, s.clips, s.block)]
 
@@ -152,19 +152,18 @@ def plan(study: Study) -> list[Task]:
         return [Task(part, arm, seed, tuple(clips)) for seed in seeds for arm in arms] if len(clips) else []
 
     stage2 = [arm for arm in s.measured if models.arm_of(arm).stage == 2]
-    tasks = on("maps", s.measured, blocks[0] if blocks else ())
-    tasks += on("selection", stage2, range(s.selection))
-    tasks += on("shortcut", TWINS, range(s.shortcut), s.seeds[:1])
-    tasks += on("maps", PLACEBOS, range(s.placebo), s.seeds[:1])
-    tasks += on("outside", s.main, range(s.outside), s.seeds[:1])
-    tasks += on("sanity", s.main, range(s.sanity), s.seeds[:1])
-    tasks += on("occluded", s.main, range(s.occluded), s.seeds[:1])
-    tasks += on("occluded", TASKS_OF_MCL, range(s.occluded), s.seeds[:1])
-    if study.real is not None:
-        tasks += on("real_video", s.main, range(s.real), s.seeds[:1])
-    for block in blocks[1:]:
-        tasks += on("maps", s.measured, block)
-    return tasks
+    first = s.seeds[:1]
+    others = [
+        on("selection", stage2, range(s.selection)) + on("shortcut", TWINS, range(s.shortcut), first),
+        on("maps", PLACEBOS, range(s.placebo), first) + on("outside", s.main, range(s.outside), first),
+        on("sanity", s.main, range(s.sanity), first) + on("occluded", s.main, range(s.occluded), first)
+        + (on("real_video", s.main, range(s.real), first) if study.real is not None else []),
+        on("occluded", TASKS_OF_MCL, range(s.occluded), first),
+    ]  # fmt: skip
+    tasks = []
+    for block in blocks:
+        tasks += on("maps", s.measured, block) + (others.pop(0) if others else [])
+    return tasks + [task for part in others for task in part]
 
 
 def finished(folder: Path) -> bool:
