@@ -37,6 +37,7 @@ def method_label(name: str) -> str:
         "tcis": "TCIS",
         "grad_cam": "layer Grad-CAM",
         "smooth_grad": "SmoothGrad",
+        "gradient_attention": "gradient × attention",
         "gradient_shap": "GradientSHAP",
         "effect": "effects (ceiling)",
     }
@@ -97,8 +98,8 @@ def selection_plot(summary: pd.DataFrame, arm: str = "stage2", *, what: str = "p
     families = {"swapped": f"{what}@", "another-clip": "shift_another-clip@", "background": "shift_background@"}
     titles = {
         "swapped": "other tokens selected",
-        "another-clip": "the rest from another clip",
-        "background": "the rest before another background",
+        "another-clip": "the rest: another clip's",
+        "background": "the rest: another background",
     }
     for axis, (family, prefix) in zip(axes[0], families.items(), strict=True):
         chosen = rows[rows["score"].str.startswith(prefix)]

@@ -24,6 +24,7 @@ from causalpose.experiments.attribution import models, tables
 from causalpose.experiments.attribution import study as studies
 from causalpose.experiments.attribution.study import STUDY, Answers, Study, Task
 from causalpose.experiments.attribution.subject import TEST_SEED, measured_effect
+from causalpose.experiments.modules import code_hash
 from causalpose.experiments.provenance import file_hash, here
 from causalpose.explain import methods, targets
 from causalpose.explain.intervention import CAUSES
@@ -83,6 +84,7 @@ def write(folder: Path | str, study: Study, answers: Answers, facts: dict) -> Pa
         "study": STUDY, **facts, "sizes": sizes, "models": trained, "protocol": protocol(study),
         "tasks": [{key: task[key] for key in ("part", "arm", "seed", "clips", "seconds", "commit", "machine")} for task in answers.tasks],
         "not_reached": [asdict(task) for task in answers.left], **here(),
+        "code_hash": code_hash("causalpose.experiments.attribution.study"),
         "files": {name: file_hash(folder / name) for name in (SCORES, RESULTS, *made, MAPS)},
     }  # fmt: skip
     with replacing(folder / PROVENANCE) as temporary:
