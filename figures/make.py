@@ -8,6 +8,7 @@ import argparse
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,7 +22,9 @@ from causalpose.clip import Clip
 from causalpose.data.files import replacing
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables
-from causalpose.plotting import scenes
+from causalpose.experiments import comparisons, records
+from causalpose.experiments.arms import STUDIES
+from causalpose.plotting import results, scenes
 from causalpose.plotting.skeleton import draw_skeleton, show_frame
 from causalpose.plotting.style import STYLE, frame_titles, panels
 from causalpose.scenes.causes import GRAPH
@@ -83,8 +86,8 @@ def severities(folder: Path) -> None:
 
 def difficulty(folder: Path) -> None:
     """Levels of difficulty: the share of hidden joints and the shipped models' scores, read from the record of the weights."""
-    results = tables.read(HERE.parent / "ablations" / "results" / "weights" / "results.csv")
-    mixed = results[results["condition"] == "mixed"].set_index("dataset")
+    recorded = tables.read(RESULTS / "weights" / "results.csv")
+    mixed = recorded[recorded["condition"] == "mixed"].set_index("dataset")
     hidden = mixed[mixed["metric"] == "occluded joints"]["value"]
     best = mixed[(mixed["variant"] == "tiny-stage2") & (mixed["joint"] == "mean") & (mixed["metric"] == "PCK@0.2")]["value"]
     low, high = (f"scenes-level-{level}/test" for level in ("easy", "hard"))
@@ -92,7 +95,7 @@ def difficulty(folder: Path) -> None:
         f"From level easy to hard the share of hidden joints grows from {hidden[low]:.0f} to {hidden[high]:.0f} per cent, and the share of "
         f"joints that the shipped stage 2 finds (PCK@0.2) falls from {best[low]:.0f} to {best[high]:.0f} per cent."
     )
-    save(scenes.difficulty(results), folder, "difficulty", alt=alt)
+    save(scenes.difficulty(recorded), folder, "difficulty", alt=alt)
 
 
 def _biased() -> World:
@@ -152,9 +155,20 @@ def _predicted() -> np.ndarray | None:
     return found[0].numpy() * np.array([(SHOWN.width - 1) / (size.width - 1), (SHOWN.height - 1) / (size.height - 1)])
 
 
+RESULTS = HERE.parent / "ablations" / "results"
+
+
+def study(name: str, folder: Path) -> None:
+    """A recorded study: every arm's difference from its reference, by condition."""
+    compared = records.read(RESULTS / name / "book").comparisons
+    seeds, clips = int(compared["seeds"].max()), int(compared["clips"].max())
+    title = f"{name.replace('_', ' ')}: differences with 95 % intervals, {seeds} seeds x up to {clips} clips"
+    save(results.forest_plot(compared, title=title), folder, f"study_{name}", alt=comparisons.summary(compared))
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview)
-}
+} | {f"study_{name}": partial(study, name) for name in STUDIES if records.finished(RESULTS / name / "book")}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -119,6 +119,21 @@ def sentence(row: pd.Series) -> str:
     return f"{row.variant} {verb} {row.against} {where} by {figures.lstrip('-') if row['mean'] > 0 else figures}"
 
 
+def summary(compared: pd.DataFrame, metric: str = "PCK@0.2", condition: str = "all") -> str:
+    """What a table of comparisons comes to, in two sentences: which arms differ from their reference, and that the others do not."""
+    rows = compared[(compared["metric"] == metric) & (compared["condition"] == condition)].sort_values("mean", ascending=False)
+    if rows.empty:
+        raise CausalPoseError(f"no comparison on {metric!r} under {condition!r}")
+    clear = rows[[statistics.distinguishable(row.low, row.high) for row in rows.itertuples()]]
+    where = "over all conditions" if condition == "all" else f"under {condition.replace('_', ' ')}"
+    told = [f"{row.variant} {row.mean:+.1f} to {row.against}" for row in clear.itertuples()]
+    first = (
+        f"{metric} {where}, in points: {', '.join(told)}." if told else f"{metric} {where}: no arm is distinguishable from its reference."
+    )
+    rest = [row.variant for row in rows.itertuples() if row.Index not in clear.index]
+    return first + (f" Not distinguishable from their reference: {', '.join(rest)}." if told and rest else "")
+
+
 def _aligned(base: pd.DataFrame, scores: pd.DataFrame, name: str, against: str) -> np.ndarray:
     """An arm's scores with the columns in the baseline's order; other clips or other seeds are refused."""
     if not base.columns.sort_values().equals(scores.columns.sort_values()):

@@ -96,7 +96,7 @@ def measure_model(
     Frozen parts give the same tokens in every cell, so on scenes these are computed once and kept (in half precision, as in training).
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mixed = config.train.freeze_encoder
+    mixed = tokens.mixed_kept(config)
 
     def predict(source) -> Predictions:
         known = None

@@ -10,7 +10,6 @@ from causalpose.clip import Clip
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.evaluate import predict_source
 from causalpose.evaluation.predictions import Predictions
-from causalpose.evaluation.statistics import Interval
 from causalpose.experiments.measure import TestSet
 from causalpose.experiments.studies import Training
 from causalpose.model.cmpose import CMPose, Output
@@ -60,19 +59,9 @@ def token_figures(training: Training, condition: str = "clean", number: int = 0,
     ]
 
 
-def differences(compared: pd.DataFrame, measured: pd.DataFrame, metric: str = "PCK@0.2") -> Figure:
-    """Paired differences with their intervals over seeds and clips; the small dots are the seeds (differences of the table's PCK)."""
-    rows = compared[compared["metric"] == metric]
-    if rows.empty:
-        raise CausalPoseError(f"no comparison on {metric!r}; there are: {', '.join(compared['metric'].unique())}")
-    against = rows["against"].iloc[0]
-    found = {
-        (row.variant, row.condition): Interval(row.mean, row.low, row.high, row.seeds, row.clips, row.effect, row.p, row.detectable)
-        for row in rows.itertuples()
-    }
-    seeds = results.seed_differences(measured, against, metric)
-    points = {key: part["value"].tolist() for key, part in seeds.groupby(["variant", "condition"])}
-    return results.difference_plot(found, points, baseline=against, metric=metric)
+def differences(compared: pd.DataFrame, metric: str = "PCK@0.2") -> Figure:
+    """Paired differences with their intervals over seeds and clips, every arm against its reference."""
+    return results.forest_plot(compared, metric)
 
 
 @torch.no_grad()

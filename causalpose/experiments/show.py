@@ -90,7 +90,16 @@ def pck_table(measured: Measured, protocol: Protocol, metric: str = "PCK@0.2") -
 
 
 def findings(compared: pd.DataFrame, metric: str = "PCK@0.2", conditions: Sequence[str] | None = None) -> str:
-    """One sentence a comparison; 95 % intervals from a bootstrap over seeds and clips, paired."""
+    """One sentence a comparison: 95 % interval from a paired bootstrap over seeds and clips, effect size (paired Cohen d), p as it is and
+    after Holm's correction over the study; where nothing is distinguishable, the difference that would have shown."""
     rows = compared[compared["metric"] == metric]
     rows = rows if conditions is None else rows[rows["condition"].isin(list(conditions))]
-    return "\n".join(f"{metric}: {sentence(row)}" for _, row in rows.iterrows())
+    lines = []
+    for _, row in rows.iterrows():
+        line = f"{metric}: {sentence(row)}; d {row.effect:+.2f}, p {row.p:.3f}, after Holm {row.p_holm:.3f}"
+        if not row.distinguishable:
+            line += f"; {row.detectable:.1f} points would have shown"
+        elif row.p_holm >= 0.05:
+            line += "; of so many comparisons one such is expected by chance"
+        lines.append(line)
+    return "\n".join(lines)

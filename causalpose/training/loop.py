@@ -136,6 +136,13 @@ class _Run:
             if init is None:
                 raise CausalPoseError("train.freeze keeps the backbone as it is, so it needs trained weights: give --init")
             model.backbone.requires_grad_(False)
+        if self.config.train.freeze_encoder:
+            if self.config.model.stage != 2:
+                stage = self.config.model.stage
+                raise CausalPoseError(
+                    f"train.freeze_encoder keeps the encoder that stage 1 trained and is for stage 2; this is stage {stage}"
+                )
+            model.encoder.requires_grad_(False)
         if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(self.accelerator.device)
@@ -154,7 +161,7 @@ class _Run:
         train = self.config.train
         if not train.freeze or train.augment or not tokens.cacheable(self.model, len(self.source), self.config.model.frames):
             return None
-        mixed = train.freeze_encoder
+        mixed = tokens.mixed_kept(self.config)
         return tokens.embed_all(self.model, self.source, self.accelerator.device, progress=self.progress, mixed=mixed, keep=self.main)
 
     def _step(self) -> tuple:
@@ -194,7 +201,7 @@ class _Run:
 
     def _mixed(self):
         """Cached tokens of a frozen encoder have been through it."""
-        cached = self.tokens is not None and self.config.train.freeze_encoder
+        cached = self.tokens is not None and tokens.mixed_kept(self.config)
         return self.model.encoder.passing() if cached else nullcontext()
 
     def _indices(self, step: int, shard: int) -> Tensor:

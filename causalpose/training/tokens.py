@@ -11,17 +11,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from causalpose.config import Config
 from causalpose.data.files import replacing
 from causalpose.model.cmpose import CMPose
 from causalpose.scenes.dataset import cache_folder, renderer_fingerprint
 
 LIMIT_BYTES = 4 << 30
 _PROBE = 4  # clips that are computed anew before a stored file is believed
+
+
+def mixed_kept(config: Config) -> bool:
+    """Whether the tokens that are kept have been through the encoder: it is frozen, and the order of frames is not drawn anew."""
+    return config.train.freeze_encoder and config.model.frame_order == "natural"
 
 
 def cacheable(model: CMPose, count: int, frames: int) -> bool:
@@ -79,12 +85,15 @@ def _path(model: CMPose, source, mixed: bool) -> Path:
 
 
 def _stored(path: Path, model: CMPose, source, device: torch.device, mixed: bool) -> Tensor | None:
-    """The tokens of a file, or None where there is none or it is not what the model computes now."""
+    """The tokens of a file, or None where there is none, where it is damaged, or where it is not what the model computes now."""
     if not path.is_file():
         return None
     try:
-        tokens = load_file(path)["tokens"]
+        with safe_open(path, "pt") as file:
+            tokens, expected = file.get_tensor("tokens"), (file.metadata() or {}).get("sum")
     except (SafetensorError, OSError, KeyError):
+        return None
+    if _sum(tokens) != expected:
         return None
     probe = _embed(model, source, range(min(_PROBE, len(source))), device, mixed)
     # Another batch size, processor or library rounds differently in the last places; another code or a damaged file is far off.
@@ -97,6 +106,11 @@ def _stored(path: Path, model: CMPose, source, device: torch.device, mixed: bool
 def _store(path: Path, tokens: Tensor) -> None:
     try:
         with replacing(path) as temporary:
-            save_file({"tokens": tokens.contiguous()}, temporary)
+            save_file({"tokens": tokens.contiguous()}, temporary, metadata={"sum": _sum(tokens)})
     except (OSError, SafetensorError) as error:
         warnings.warn(f"token cache {path} could not be written ({error}); the tokens stay in memory", stacklevel=3)
+
+
+def _sum(tokens: Tensor) -> str:
+    """A quick digest of the content (BLAKE2, about 1 GB/s)."""
+    return hashlib.blake2b(tokens.contiguous().numpy().data, digest_size=16).hexdigest()

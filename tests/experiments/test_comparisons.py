@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from causalpose.errors import CausalPoseError
-from causalpose.experiments.comparisons import clip_scores, compare, intervals, sentence
+from causalpose.experiments.comparisons import clip_scores, compare, compare_pairs, intervals, sentence, summary
 
 
 def counts(variant: str, seed: int, condition: str, right: list[int], right_visible: list[int] | None = None) -> pd.DataFrame:
@@ -72,3 +72,17 @@ def test_names_that_are_not_there():
 def test_intervals_hold_their_mean():
     row = intervals(counts("a", 0, "clean", [2, 4, 6, 8])).iloc[0]
     assert row["mean"] == 50 and row.low < 50 < row.high and row.clips == 4
+
+
+def test_pairs_have_their_own_reference_and_one_correction():
+    """c is set against b, a and b against none; Holm counts all three."""
+    ups = {"none": [2, 4, 6, 3], "a": [3, 5, 7, 4], "b": [2, 4, 6, 3], "c": [4, 6, 8, 5]}
+    clips = pd.concat([counts(name, seed, "clean", right) for name, right in ups.items() for seed in (0, 1)])
+    table = compare_pairs(clips, {"none": "none", "a": "none", "b": "none", "c": "b", "absent": "none"})
+    assert list(zip(table["variant"], table["against"], strict=True)) == [("a", "none"), ("b", "none"), ("c", "b")]
+    smallest = table["p"].min()
+    assert table.set_index("variant").loc["c", "p_holm"] == pytest.approx(min(1, 3 * smallest))
+    assert summary(table.assign(condition="all")) == (
+        "PCK@0.2 over all conditions, in points: c +20.0 to b, a +10.0 to none. Not distinguishable from their reference: b."
+    )
+    assert compare_pairs(clips, {"absent": "none"}) is None

@@ -24,19 +24,18 @@ sys.exit(engine.run(json.loads(sys.argv[1]), parallel=2, folder=pathlib.Path(sys
 """
 
 
-def start(folder: Path, config: dict = CONFIG, profile: Path | None = None, **environment: str) -> subprocess.Popen:
+def start(folder: Path, config: dict = CONFIG, arguments: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
     """The engine in a process group of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(engine.ROOT), str(STUB)])
-    arguments = [] if profile is None else ["--profile", str(profile)]
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, json.dumps(config), str(folder), *arguments], env=os.environ | {"PYTHONPATH": path} | environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def finish(folder: Path, config: dict = CONFIG, profile: Path | None = None, **environment: str) -> tuple[int, str, str]:
-    process = start(folder, config, profile, **environment)
+def finish(folder: Path, config: dict = CONFIG, arguments: tuple[str, ...] = (), **environment: str) -> tuple[int, str, str]:
+    process = start(folder, config, arguments, **environment)
     words, errors = process.communicate(timeout=250)
     return process.returncode, words, errors
 

@@ -68,7 +68,13 @@ def cluster(tmp_path):
     )
     (folder / "munge.key").write_bytes(os.urandom(1024))
     (folder / "munge.key").chmod(0o400)
-    environment = {"SLURM_CONF": str(conf), "PATH": WHERE}
+    # A job finds the cluster through its programs, not through the variable: what starts with SLURM_ does not reach it.
+    (folder / "bin").mkdir()
+    for name in ("sbatch", "srun", "squeue", "sinfo", "sacct", "scancel", "scontrol"):
+        program = folder / "bin" / name
+        program.write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec {shutil.which(name, path=WHERE)} "$@"\n')
+        program.chmod(0o755)
+    environment = {"SLURM_CONF": str(conf), "PATH": os.pathsep.join((str(folder / "bin"), WHERE))}
     munge = [
         "munged", "--foreground", "--force", f"--socket={folder}/munge.socket", f"--key-file={folder}/munge.key",
         f"--pid-file={folder}/munge.pid", f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed",
@@ -105,7 +111,8 @@ def test_the_grid_runs_through_slurm(cluster, tmp_path, repository):
     folder = tmp_path / "grid"
     config = {"scale": "smoke", "studies": "tcis"}
     profile = repository / "ablations" / "profiles" / "slurm"
-    code, words, errors = test_engine.finish(folder, config, profile=profile, **cluster)
+    hurry = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+    code, words, errors = test_engine.finish(folder, config, ("--profile", str(profile), *hurry), **cluster)
     place = folder / grid.ROOT / "smoke"
     assert code == 0, errors + (place / "snakemake.log").read_text()[-3000:]
     assert (place / "snakemake.log").read_text().count("SLURM jobid") >= 7
