@@ -34,9 +34,11 @@ def start(folder: Path, config: dict = CONFIG, arguments: tuple[str, ...] = (), 
     )  # fmt: skip
 
 
-def finish(folder: Path, config: dict = CONFIG, arguments: tuple[str, ...] = (), **environment: str) -> tuple[int, str, str]:
+def finish(
+    folder: Path, config: dict = CONFIG, arguments: tuple[str, ...] = (), seconds: int = 250, **environment: str
+) -> tuple[int, str, str]:
     process = start(folder, config, arguments, **environment)
-    words, errors = process.communicate(timeout=250)
+    words, errors = process.communicate(timeout=seconds)
     return process.returncode, words, errors
 
 

@@ -106,13 +106,14 @@ def said(command: list[str], environment: dict[str, str]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_grid_runs_through_slurm(cluster, tmp_path, repository):
     """Every cell of a study as a job of the cluster, in order; the same files as without it."""
     folder = tmp_path / "grid"
     config = {"scale": "smoke", "studies": "tcis"}
     profile = repository / "ablations" / "profiles" / "slurm"
     hurry = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
-    code, words, errors = test_engine.finish(folder, config, ("--profile", str(profile), *hurry), **cluster)
+    code, words, errors = test_engine.finish(folder, config, ("--profile", str(profile), *hurry), seconds=850, **cluster)
     place = folder / grid.ROOT / "smoke"
     assert code == 0, errors + (place / "snakemake.log").read_text()[-3000:]
     assert (place / "snakemake.log").read_text().count("SLURM jobid") >= 7
