@@ -381,7 +381,8 @@ class TrainConfig:
     freeze_encoder stage 2: the encoder that stage 1 trained is kept too, so the cell trains what stage 2 adds, and the head
     ema            decay of the exponential moving average whose weights are saved; 0 turns it off
     checkpoint_every  steps between resumable checkpoints
-    workers        threads that read the next batches while a step is computed; 0 reads them in the loop. Worth it for real video
+    workers        threads that read the next batches while a step is computed; 0 reads them in the loop. Worth it for real video and for
+                   scenes rendered on the fly
     deterministic  only kernels that give the same bits every time (on a GPU some are slower); an operation without one is an error
     peak_tflops    peak rate of one device in 10^12 floating-point operations a second, against which the log's MFU is taken; 0 measures
                    the rate of a matrix product in `train.precision` when the run starts

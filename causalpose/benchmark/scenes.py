@@ -11,13 +11,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from causalpose.config import DataConfig, preset
+from causalpose.config import Config, DataConfig, preset
 from causalpose.errors import CausalPoseError
 from causalpose.scenes.dataset import SceneSource
 from causalpose.scenes.world import World
@@ -89,37 +90,52 @@ def people(clips: int, repeats: int) -> list[dict]:
 
 
 def training(repeats: int, clips: int = 256) -> list[dict]:
-    """Rows of what the loader of `tiny`'s stage 1 takes of a training step, and of what rendering on the fly would.
+    """Rows of how much of a training step of `tiny`'s stage 1 waits for clips, rendered ahead and rendered on the fly.
 
-    A step is forward, backward and update on `train.batch` clips; the loader's part is `SceneSource.batch`.
+    A step is forward, backward and update on `train.batch` clips. Clips that are there already are read in the loop; those on the fly are
+    rendered by one thread that reads ahead as in `causalpose train --on-the-fly --set train.workers=1`.
     """
+    config = preset("tiny")
+    size = config.train.batch
+    wait, step = _waiting(config, SceneSource(config.model, DataConfig(clips=clips), cache=False), repeats, workers=0)
+    live = SceneSource(config.model, DataConfig(clips=clips), ahead=False)
+    live_wait, live_step = _waiting(config, live, repeats, workers=1)
+    render = _seconds(lambda: live.batch(range(size)), repeats)
+    case = f"tiny stage 1, batch {size}"
+    return [
+        _row(case, "loader's share of a step", 100 * wait / step, "%", 100 * IDLE_LIMIT),
+        _row(case, "loader's share of a step, on the fly", 100 * live_wait / live_step, "%", 100 * IDLE_LIMIT),
+        _row(case, "training step", size / step, "clips/s"),
+        _row(case, "training step, on the fly", size / live_step, "clips/s", size / step),
+        _row(case, "rendering on the fly, one core", size / render, "clips/s", size / step),
+    ]
+
+
+def _waiting(config: Config, source: SceneSource, repeats: int, workers: int) -> tuple[float, float]:
+    """Median seconds that a training step waits for its clips, and that it takes in all, once what was read ahead at first is used up."""
     from causalpose.model.cmpose import CMPose
     from causalpose.training.objective import Objective
+    from causalpose.training.prefetch import Prefetch
 
-    config = preset("tiny")
-    source = SceneSource(config.model, DataConfig(clips=clips), cache=False)
     objective = Objective(CMPose(config.model), config).train()
     optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-4)
     draws = torch.Generator().manual_seed(0)
+    first = 1 + 2 * workers
+    chosen = torch.randint(len(source), (first + repeats, config.train.batch), generator=draws)
+    read = Prefetch(lambda turn: source.batch(chosen[turn]), lambda turn: list(range(turn + 1, len(chosen))), workers)
     waiting, stepping = [], []
-    for turn in range(repeats + 1):
-        began = time.perf_counter()
-        clip = source.batch(torch.randint(clips, (config.train.batch,), generator=draws))
-        loaded = time.perf_counter()
-        objective(clip, tokens=None, truth=None, generator=draws)[0].backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if turn:  # the first step warms up
-            waiting.append(loaded - began)
-            stepping.append(time.perf_counter() - began)
-    wait, step = statistics.median(waiting), statistics.median(stepping)
-    render = _seconds(lambda: source.world.render(range(config.train.batch)), repeats)
-    case = f"tiny stage 1, batch {config.train.batch}"
-    return [
-        _row(case, "loader's share of a step", 100 * wait / step, "%", 100 * IDLE_LIMIT),
-        _row(case, "training step", config.train.batch / step, "clips/s"),
-        _row(case, "rendering on the fly, one core", config.train.batch / render, "clips/s", config.train.batch / step),
-    ]
+    with closing(read):
+        for turn in range(len(chosen)):
+            began = time.perf_counter()
+            clip = read(turn)
+            loaded = time.perf_counter()
+            objective(clip, tokens=None, truth=None, generator=draws)[0].backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            if turn >= first:
+                waiting.append(loaded - began)
+                stepping.append(time.perf_counter() - began)
+    return statistics.median(waiting), statistics.median(stepping)
 
 
 def scenes_benchmark(

@@ -53,6 +53,15 @@ def train(
     ],
     val: Annotated[str | None, typer.Option(help="Split to measure PCK@0.2 on at every checkpoint, e.g. val.", rich_help_panel=RUN)] = None,
     val_clips: Annotated[int, typer.Option(min=1, help="Clips of --val for scenes.", rich_help_panel=RUN)] = 256,
+    on_the_fly: Annotated[
+        bool,
+        typer.Option(
+            "--on-the-fly",
+            help="Render scenes batch by batch, not ahead into the cache: for more clips than memory or disk hold. The same pixels; "
+            "--set train.workers=1 renders the next batches during a step.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; it ends as if never interrupted.", rich_help_panel=RUN)
     ] = False,
@@ -84,7 +93,7 @@ def train(
         start, reason = starting_weights(init, config)
     if not quiet:
         typer.echo(f"starting from {start or 'nothing'}: {reason}")
-    source = training_source(config, progress=not quiet)
+    source = training_source(config, ahead=not on_the_fly, progress=not quiet)
     held_out = training_source(config, split=val, clips=val_clips, progress=not quiet) if val else None
     try:
         folder = loop.train(

@@ -1,4 +1,4 @@
-"""`SceneSource`: scenes as a data set, rendered ahead into a cache on disk (ours).
+"""`SceneSource`: scenes as a data set, rendered ahead into a cache on disk or on the fly (ours).
 
 The cache is named by the hash of the world, the number of clips and a fingerprint of what the renderer draws, so a changed renderer
 does not serve old pixels. It is written to a folder of its own and moved into place when complete: two processes that ask
@@ -56,7 +56,9 @@ class SceneSource:
                 tests and carry no bias: for a biased test give `world=World(…).biased(…).under(…)`
     severity    1 to 5, of the condition
     world       replaces the world that the arguments describe (an intervened one, say)
-    cache       keep the rendered clips on disk
+    ahead       render all clips now; otherwise a batch is rendered when it is asked for, with the same pixels and nothing kept
+                (training reads such batches ahead in `train.workers` threads)
+    cache       keep the clips that are rendered ahead on disk
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class SceneSource:
         severity: int = 3,
         *,
         world: World | None = None,
+        ahead: bool = True,
         cache: bool = True,
         progress: bool = False,
     ):
@@ -79,17 +82,24 @@ class SceneSource:
             world = world.biased(data.bias) if condition == "mixed" else world.under(condition, severity)
         self.world, self.condition, self.severity, self.data = world, condition, severity, data
         self._code = CONDITION_CODES.index(condition) if condition in CONDITION_CODES else 0
-        self._clips = self._load(data.clips, cache, progress)
+        self._clips = self._load(data.clips, cache, progress) if ahead else None
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return self.data.clips
 
     def __getitem__(self, index: int) -> Clip:
-        return self._clips[int(index)]
+        return self.batch([int(index)])[0]
 
     def batch(self, indices: Sequence[int] | torch.Tensor) -> Clip:
         """The clips at the given positions as one batch."""
-        return self._clips[torch.as_tensor(indices, dtype=torch.long)]
+        numbers = torch.as_tensor(indices, dtype=torch.long)
+        if self._clips is not None:
+            return self._clips[numbers]
+        if bool(((numbers < -len(self)) | (numbers >= len(self))).any()):
+            raise IndexError(f"clip numbers {numbers.tolist()} of a source of {len(self)} clips")
+        clips = self.world.render(numbers % len(self))
+        clips.condition.fill_(self._code)
+        return clips
 
     def describe(self) -> dict:
         """The protocol of a score on this source, ready for JSON."""

@@ -21,7 +21,8 @@ from causalpose.errors import CausalPoseError
 from causalpose.scenes import bias, body, camera, lens, motion, surroundings
 from causalpose.scenes.body import ATTACHED, KEYPOINTS, POINTS, Part
 from causalpose.scenes.causes import GRAPH, LEVELS, Stream, cause
-from causalpose.scenes.render import covering, join, rasterise
+from causalpose.scenes.render import Bars, covering, join, rasterise
+from causalpose.scenes.truth import SceneTruth, concatenate_truths, truth_of
 
 _ASSIGN = {
     "body": body.assign,
@@ -229,6 +230,24 @@ class World:
             raise CausalPoseError(f"render: chunk = {chunk} must be at least 1")
         return concatenate([self._render(clips[i : i + chunk], device, person) for i in range(0, len(clips), chunk)])
 
+    def truth(self, clips, chunk: int = 64, device="cpu") -> SceneTruth:
+        """What `render` of the same clips shows: keypoints and their states, boxes, part labels and depth order of every frame.
+
+        A frame's truth is that of its own time, the middle of the exposure; motion blur widens no box.
+        """
+        clips = _clip_numbers(clips)
+        if chunk < 1:
+            raise CausalPoseError(f"truth: chunk = {chunk} must be at least 1")
+        return concatenate_truths([self._truth(clips[i : i + chunk], device) for i in range(0, len(clips), chunk)])
+
+    def _truth(self, clips: np.ndarray, device) -> SceneTruth:
+        T, H, W = self.frames, self.height, self.width
+        frame = (torch.arange(T, dtype=torch.float64) - T // 2).expand(len(clips), T)
+        scene = self._compose(self.values(clips), frame)
+        points, away = (v[:, :, : len(KEYPOINTS)] for v in (scene.xy, scene.depth))
+        states = _states(points.flatten(0, 1), away.flatten(0, 1), scene.bars, H, W).unflatten(0, (-1, T))
+        return truth_of(scene.bars, T, H, W, points.float(), states, device)
+
     def pair(self, clips, **settings) -> tuple[Clip, Clip]:
         """The clips as they are and as they would be under `do(**settings)`."""
         return self.render(clips), self.do(**settings).render(clips)
@@ -277,9 +296,9 @@ class World:
         frames = lens.sense(pictures, values["lens"], values["sensor"], Stream(self.seed, source, "grain", salt))
         return Clip(frames, keypoints, states, scale, torch.zeros(B, dtype=torch.uint8), torch.from_numpy(clips.copy()), labels)
 
-    def _draw(self, values, frame: Tensor, steps: int, device, person: bool = True):
-        """Geometry and pixels of clips that all have `steps` sub-frames; frame `[b, T·S]` in frames from the target."""
-        b, H, W, T = len(frame), self.height, self.width, self.frames
+    def _compose(self, values, frame: Tensor, person: bool = True) -> "_Composition":
+        """The geometry of clips at the times `frame` `[b, F]`, in frames from the target."""
+        b, H, W = len(frame), self.height, self.width
         nominal = torch.zeros(b, 1, dtype=torch.float64)
         seen = {}
         for key, when in (("all", frame), ("target", nominal)):
@@ -310,23 +329,46 @@ class World:
                 surroundings.occluder_bars(values["occluders"], frame, target[:, : len(KEYPOINTS)], H),
             ]
         )
-        paint = surroundings.paint_background(values["background"], shift, H, W).flatten(0, 1).to(device)
+        return _Composition(bars, xy, depth, shift, target)
+
+    def _draw(self, values, frame: Tensor, steps: int, device, person: bool = True):
+        """Geometry and pixels of clips that all have `steps` sub-frames; frame `[b, T·S]` in frames from the target."""
+        b, H, W, T = len(frame), self.height, self.width, self.frames
+        scene = self._compose(values, frame, person)
+        paint = surroundings.paint_background(values["background"], scene.shift, H, W).flatten(0, 1).to(device)
         light = torch.stack([values["lens"]["light"].cos(), values["lens"]["light"].sin()], -1).repeat_interleave(frame.shape[1], 0)
-        picture, label = rasterise(bars.map(lambda v: v.to(device)), paint, light.to(device))
+        picture, label = rasterise(scene.bars.map(lambda v: v.to(device)), paint, light.to(device))
         picture = picture.view(b, T, steps, 3, H, W).mean(2) if steps > 1 else picture.view(b, T, 3, H, W)
         label = label.view(b, T, steps, H, W)[:, :, steps // 2]
 
-        points = xy[:, :, : len(KEYPOINTS)].view(b, T, steps, -1, 2)[:, :, steps // 2]
-        away = depth[:, :, : len(KEYPOINTS)].view(b, T, steps, -1)[:, :, steps // 2]
-        sharp = bars.map(lambda v: v.view(b, T, steps, *v.shape[1:])[:, :, steps // 2].flatten(0, 1))
+        points = scene.xy[:, :, : len(KEYPOINTS)].view(b, T, steps, -1, 2)[:, :, steps // 2]
+        away = scene.depth[:, :, : len(KEYPOINTS)].view(b, T, steps, -1)[:, :, steps // 2]
+        sharp = scene.bars.map(lambda v: v.view(b, T, steps, *v.shape[1:])[:, :, steps // 2].flatten(0, 1))
         states = _states(points.flatten(0, 1), away.flatten(0, 1), sharp, H, W).view(b, T, -1)
         k = KEYPOINTS.index
         torso = [
-            (target[:, k(f"{s}_shoulder")] - target[:, k(f"{o}_hip")]).square().sum(-1).sqrt()
+            (scene.target[:, k(f"{s}_shoulder")] - scene.target[:, k(f"{o}_hip")]).square().sum(-1).sqrt()
             for s, o in (("left", "right"), ("right", "left"))
         ]
         # a torso seen end-on would make PCK's yardstick vanish: it is at least a tenth of the crop
         return picture, label, points.float(), states, torch.maximum(*torso).clamp(min=0.1 * H).float()
+
+
+@dataclass(frozen=True)
+class _Composition:
+    """Where everything is at the times of `F` pictures.
+
+    bars    of all things `[b·F, N]`
+    xy      the person's points `[b, F, P, 2]` in pixels; depth: how far away they are, `[b, F, P]`, in body heights
+    shift   of the picture `[b, F, 2]`, in crop heights
+    target  the points `[b, P, 2]` at the target's time
+    """
+
+    bars: Bars
+    xy: Tensor
+    depth: Tensor
+    shift: Tensor
+    target: Tensor
 
 
 # How much nearer (in body heights) the body must be than a joint to hide it: about half a torso's depth.

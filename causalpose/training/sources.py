@@ -12,24 +12,24 @@ SCENES = "scenes"
 
 
 def training_source(
-    config: Config, *, split: str | None = None, clips: int | None = None, progress: bool = False
+    config: Config, *, split: str | None = None, clips: int | None = None, ahead: bool = True, progress: bool = False
 ) -> SceneSource | PersonSource | ShuffledLabels:
     """The clips that `config.data` describes, or with `split` and `clips` those of a held-out split (under all conditions, not
     `data.condition`, which is the training clips').
 
     A single-frame model needs no more than the target frame, so its scenes are rendered with one. `data.shuffled` shuffles the labels of
-    the training clips, never those of a held-out split.
+    the training clips, never those of a held-out split. Scenes are rendered `ahead` or else batch by batch, with the same pixels.
     """
-    source = _clips(config, split, clips, progress)
+    source = _clips(config, split, clips, ahead, progress)
     return ShuffledLabels(source, config.data.seed) if config.data.shuffled and split is None else source
 
 
-def _clips(config: Config, split: str | None, clips: int | None, progress: bool) -> SceneSource | PersonSource:
+def _clips(config: Config, split: str | None, clips: int | None, ahead: bool, progress: bool) -> SceneSource | PersonSource:
     data = replace(config.data, split=split or config.data.split, clips=clips or config.data.clips)
     if data.source != SCENES:
         return PersonSource(data.source, data.split, config.model, data, labelled_only=True)
     model = replace(config.model, frames=1) if config.model.stage == 0 else config.model
-    return SceneSource(model, data, data.condition if split is None else "mixed", progress=progress)
+    return SceneSource(model, data, data.condition if split is None else "mixed", ahead=ahead, progress=progress)
 
 
 def evaluation_sources(

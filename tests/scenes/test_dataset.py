@@ -267,7 +267,7 @@ def test_two_processes_at_once(own_cache, repository):
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0] and len(folders(own_cache)) == 1
 
@@ -277,3 +277,49 @@ def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "here"
     monkeypatch.setenv("CAUSALPOSE_CACHE", "")
     assert cache_folder() == Path.home() / ".cache" / "causalpose"
+
+
+# -- on the fly ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("condition", ["mixed", "defocus"])
+def test_on_the_fly_the_pixels_are_the_same(own_cache, condition):
+    """In whatever batches they are asked for, also from the end, and nothing is kept on disk."""
+    live = source(9, ahead=False, condition=condition, level="hard")
+    assert folders(own_cache) == []
+    ahead = source(9, condition=condition, level="hard", cache=False)
+    assert len(live) == 9 and live.describe() == ahead.describe()
+    for numbers in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [8, 0, 3], torch.tensor([5]), [2, 2], [-1]):
+        assert same(live.batch(numbers), ahead.batch(numbers))
+    assert same(live[4], ahead[4]) and len(list(live)) == len(list(ahead)) == 9
+    with pytest.raises(IndexError):
+        live.batch([9])
+
+
+def test_on_the_fly_nothing_is_rendered_before_it_is_asked_for(monkeypatch):
+    asked = []
+    render = World.render
+    monkeypatch.setattr(World, "render", lambda self, clips: asked.append(len(clips)) or render(self, clips))
+    live = source(10**9, ahead=False)  # more than any memory holds
+    assert asked == [] and len(live) == 10**9
+    live.batch([10**9 - 1, 4])
+    assert asked == [2]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches_read_ahead_by_threads_are_the_same(workers, threads):
+    """The training loop's read-ahead over a source on the fly: whatever the workers and torch's threads, the cached source's batches."""
+    from causalpose.training.prefetch import Prefetch
+
+    ahead, live = source(16, cache=False, level="hard"), source(16, ahead=False, level="hard")
+    places = [[3 * n % 16, (3 * n + 7) % 16, n] for n in range(8)]
+    try:
+        torch.set_num_threads(threads)
+        read = Prefetch(lambda n: live.batch(places[n]), lambda n: list(range(n + 1, 8)), workers)
+        batches = [read(n) for n in range(8)]
+        read.close()
+    finally:
+        torch.set_num_threads(1)
+    for place, batch in zip(places, batches, strict=True):
+        assert same(batch, ahead.batch(place))
