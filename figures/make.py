@@ -135,6 +135,17 @@ def overview(folder: Path) -> None:
     save(figure, folder, "overview", svg=False, dpi=125)
 
 
+def cost(folder: Path) -> None:
+    """Costs on paper of every preset: operations and kept memory rise with the frames of a clip; keeping fewer tokens saves little."""
+    from causalpose.benchmark.run import read
+    from causalpose.plotting.cost import cost_figure
+
+    table = read(RESULTS / "benchmark").cost
+    if table is None:
+        raise CausalPoseError("the benchmarks' record holds no costs on paper; run `causalpose bench --sections cost --record`")
+    save(cost_figure(table), folder, "cost")
+
+
 def _predicted() -> np.ndarray | None:
     """The shipped stage 2's keypoints `[K, 2]` of the same clip's target frame, in the picture's pixels, if the weights are there.
 
@@ -169,6 +180,8 @@ def study(name: str, folder: Path) -> None:
 FIGURES: dict[str, Callable[[Path], None]] = {
     f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview)
 } | {f"study_{name}": partial(study, name) for name in STUDIES if records.finished(RESULTS / name / "book")}
+if (RESULTS / "benchmark" / "cost.csv").is_file():
+    FIGURES["cost"] = cost
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 # Each module registers its commands by `register(app)`. They import torch inside the command only, so that `--help` is quick.
-for _module in ("train", "evaluate", "predict", "explain", "data", "preview", "export", "ablate"):
+for _module in ("train", "evaluate", "predict", "explain", "data", "preview", "export", "ablate", "bench"):
     if importlib.util.find_spec(f"causalpose.cli.{_module}"):
         importlib.import_module(f"causalpose.cli.{_module}").register(app)
 

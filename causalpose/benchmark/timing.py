@@ -1,0 +1,39 @@
+"""Comparing speeds fairly: the candidates take turns in one process, and the median of the turns counts.
+
+Whatever else the machine does then meets all of them alike, which is why the ratios are worth more than the seconds.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+COLUMNS = ("section", "case", "quantity", "value", "unit", "reference", "ratio")
+NAN = float("nan")
+
+
+def alternate(work: Mapping[str, Callable[[], object]], turns: int, progress: Callable[[str], None] | None = None) -> dict[str, float]:
+    """Median wall-clock seconds of each candidate over `turns` alternations, whose order is turned round every time.
+
+    One call of each before them does not count. `progress` is told the name of what runs next.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    names = list(work)
+    for turn in range(turns + 1):
+        for name in names if turn % 2 else names[::-1]:
+            if progress is not None:
+                progress(name)
+            began = time.perf_counter()
+            work[name]()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def row(section: str, case: str, quantity: str, value: float, unit: str, reference: float = NAN, ratio: float = NAN) -> dict:
+    """One row of `COLUMNS`."""
+    return dict(zip(COLUMNS, (section, case, quantity, value, unit, reference, ratio), strict=True))
+
+
+def faster(section: str, case: str, quantity: str, seconds: float, reference: float) -> dict:
+    """A row of milliseconds beside a reference's; the ratio says how many times as fast as the reference it is."""
+    return row(section, case, quantity, 1e3 * seconds, "ms", 1e3 * reference, reference / seconds)

@@ -1,0 +1,105 @@
+"""`causalpose bench`: every section at tiny sizes, the record, and a section that fails."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalpose.benchmark import run
+from causalpose.cli import main
+from causalpose.errors import CausalPoseError
+
+EXPECTED = {
+    "stage-2": {"blocks", "whole model", "backbone", "clustering"},
+    "reuse": {"one frame of a video", "largest difference of a heatmap's logit"},
+    "vitpose": {"backbone and head", "largest difference of a heatmap's logit"},
+    "training": {"step, clean branch", "step, three branches"},
+    "clustering": {"DPC-kNN, a clip", "tokens assigned as in the plain form", "exponent (2: with all pairs)"},
+    "peak": {"peak", "forward, share of the peak", "training, share of the peak"},
+}
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return run.run(list(EXPECTED), quick=True)
+
+
+@pytest.mark.parametrize("section", EXPECTED)
+def test_a_section_gives_its_rows(bench, section):
+    if section == "vitpose":
+        pytest.importorskip("transformers")
+    assert section not in bench.missing, bench.missing[section]
+    rows = bench.results[bench.results["section"] == section]
+    assert EXPECTED[section] <= set(rows["quantity"])
+    assert np.isfinite(rows["value"]).all() and (rows.loc[rows["unit"] == "ms", "value"] > 0).all()
+    assert not rows.duplicated(["case", "quantity"]).any()
+    compared = rows[(rows["unit"] == "ms") & rows["reference"].notna()]
+    assert np.allclose(compared["ratio"], compared["reference"] / compared["value"])
+
+
+def test_what_must_agree_agrees(bench):
+    rows = bench.results.set_index(["section", "quantity"])["value"]
+    assert rows["reuse", "largest difference of a heatmap's logit"].max() < 1e-4
+    assert rows["clustering", "tokens assigned as in the plain form"].max() > 99
+    if "vitpose" not in bench.missing:
+        assert rows["vitpose", "largest difference of a heatmap's logit"].max() < 1e-4
+    assert bench.results.loc[bench.results["case"] == "share of the whole model", "value"].sum() == pytest.approx(100)
+
+
+def test_a_section_that_fails_is_named_and_the_others_go_on(monkeypatch):
+    broken = run.Section(
+        "", "clustering", "clustering_benchmark", {"batch": 1, "tokens": 4, "count": 9, "width": 8, "growth": (), "turns": 1}
+    )
+    monkeypatch.setitem(run.SECTIONS, "clustering", broken)
+    found = run.run(["clustering", "evaluation"], quick=True)
+    assert set(found.missing) == {"clustering"} and set(found.results["section"]) == {"evaluation"}
+    with pytest.raises(CausalPoseError, match="unknown section 'speed'; sections: cost, stage-2"):
+        run.run(["speed"])
+
+
+def rows(section, value, case="a"):
+    return pd.DataFrame([dict(zip(run.COLUMNS, (section, case, "q", value, "ms", 2.0, 2.0 / value), strict=True))])
+
+
+def test_a_record_is_read_back_and_a_section_replaces_its_own_rows(tmp_path):
+    run.record(run.Bench(pd.concat([rows("peak", 1.0), rows("reuse", 1.0)]), None, {}, {"peak": 1.0, "reuse": 1.0}), tmp_path)
+    run.record(run.Bench(rows("reuse", 4.0), None, {"vitpose": "gone"}, {"reuse": 1.0, "vitpose": 0.1}), tmp_path)
+    found = run.read(tmp_path)
+    assert found.results.set_index("section")["value"].to_dict() == {"peak": 1.0, "reuse": 4.0} and found.cost is None
+    assert found.provenance["sections"]["vitpose"]["missing"] == "gone" and "missing" not in found.provenance["sections"]["reuse"]
+    (tmp_path / run.RESULTS).write_text("section\n")
+    with pytest.raises(CausalPoseError, match=r"results\.csv is not what provenance\.json recorded"):
+        run.read(tmp_path)
+    with pytest.raises(CausalPoseError, match="holds no record"):
+        run.read(tmp_path / "other")
+
+
+def test_aims_are_met_or_missed():
+    frame = pd.DataFrame(
+        [("stage-2", "base 256x192, T=5", "blocks", 1.0, "ms", 2.0, 2.0), ("clustering", "8 x 672 tokens of 768", "t", 3.0, "ms", 9.0, 3.0),
+         ("peak", "base 256x192", "forward, share of the peak", 71.0, "%", np.nan, np.nan), ("scenes", "x", "y", 1.0, "", np.nan, np.nan)],
+        columns=list(run.COLUMNS),
+    )  # fmt: skip
+    found = run.with_aims(frame)
+    assert list(found["met"]) == [False, True, True, None] and list(found["aim"]) == ["≥ 3x", "< 4 ms", "≥ 70 %", ""]
+
+
+def test_command(monkeypatch, capsys, tmp_path):
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", ["causalpose", "bench", *options])
+        code = 0
+        try:
+            main.run()
+        except SystemExit as end:
+            code = end.code or 0
+        return (code, *capsys.readouterr())
+
+    code, output, _ = call("--sections", "evaluation,cost", "--quick", "--json", str(tmp_path / "b.json"))
+    assert code == 0 and "PoseTrack AP" in output and "threads, torch" in output and "cost on paper" in output
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert {line["section"] for line in written["results"]} == {"evaluation"} and len(written["cost"]) == 1
+    code, _, error = call("--quick", "--record")
+    assert code == 2 and "exclude each other" in error
+    assert "where the time goes" in call("--sections", "list")[1]
