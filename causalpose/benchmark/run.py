@@ -4,6 +4,7 @@ The record is a folder: `results.csv`, tidy rows of `COLUMNS`; `cost.csv`, the t
 code, what each section took and why a section is missing, and the hash of each file. A section recorded again replaces its own rows only.
 """
 
+import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -36,8 +37,6 @@ class Section:
 
     def run(self, quick: bool, progress: Callable[[str], None] | None) -> pd.DataFrame:
         """The section's rows."""
-        import importlib
-
         function = getattr(importlib.import_module(f"causalpose.benchmark.{self.module}"), self.function)
         return function(**(self.quick if quick else self.full), **({"progress": progress} if self.tells else {}))
 

