@@ -6,6 +6,7 @@ import pytest
 
 from causalpose.training import loop
 from causalpose.training.prefetch import Prefetch
+from causalpose.training.sources import training_source
 from tests.training.dots import Dots, config
 from tests.training.test_loop import _equal, _weights
 
@@ -57,3 +58,12 @@ def test_a_run_with_workers_is_the_same_run(tmp_path):
         settings = config("train.steps=4", "train.accumulate=2", "train.augment=true", f"train.workers={workers}")
         loop.train(settings, Dots(settings.model), tmp_path / str(workers), progress=False)
     assert _equal(_weights(tmp_path / "0"), _weights(tmp_path / "2"))
+
+
+def test_a_run_on_scenes_rendered_on_the_fly_is_the_same_run(tmp_path, monkeypatch):
+    """Rendered ahead and read in the loop, or rendered by a thread while a step is computed: the same weights."""
+    monkeypatch.setenv("CAUSALPOSE_CACHE", str(tmp_path / "cache"))
+    for ahead, workers in ((True, 0), (False, 1)):
+        settings = config("train.steps=3", "data.source=scenes", "data.clips=12", f"train.workers={workers}")
+        loop.train(settings, training_source(settings, ahead=ahead), tmp_path / str(workers), progress=False)
+    assert _equal(_weights(tmp_path / "0"), _weights(tmp_path / "1"))
