@@ -23,6 +23,7 @@ LOWER = (
     "randomised_importance", "randomised_encoder", "randomised_backbone",
 )  # fmt: skip
 CONTROLS = ("random", "uniform", "centre", "edges")
+PLACEBOS = ("untrained", "shuffled")
 GROUP = ["part", "arm", "method", "score"]
 
 
@@ -147,9 +148,10 @@ def called_out(rows: pd.DataFrame) -> pd.DataFrame:
 def disagreements(rows: pd.DataFrame, method: str = "tcis", count: int = 10) -> pd.DataFrame:
     """The clips in which a method and the measured effects disagree most: columns arm, seed, clip, joint, value, lowest agreement first.
 
-    A clip stands once, with the seed in which it is worst.
+    A clip stands once, with the model in which it is worst; placebos have nothing to disagree about.
     """
     chosen = rows[(rows["part"] == "maps") & (rows["method"] == method) & (rows["score"] == "agreement")].dropna(subset="value")
+    chosen = chosen[~chosen["arm"].isin(PLACEBOS)]
     if chosen.empty:
         raise CausalPoseError(f"no clip has a {method} map and measured effects")
     return chosen.sort_values("value").drop_duplicates("clip")[["arm", "seed", "clip", "joint", "value"]].head(count).reset_index(drop=True)
