@@ -81,7 +81,7 @@ def do_pairs(folder: Path) -> None:
 
 def severities(folder: Path) -> None:
     """One clip, clean and under four conditions: from severity 1 to 5 more joints are covered, blurred, smeared or lost in the dark."""
-    save(scenes.severities(SHOWN, CLIP), folder, "severities", svg=False)
+    save(scenes.severities(SHOWN, CLIP), folder, "severities", svg=False, dpi=125)
 
 
 def difficulty(folder: Path) -> None:
