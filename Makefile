@@ -58,13 +58,13 @@ $(INSTALLED):
 	@rm -f $(VENV)/installed-* && touch $@
 
 book: $(INSTALLED) ## run the chapters, build the book and check every page
-	@$(PY) tools/build_book.py
-	@$(PY) tools/check_book.py
+	@$(PY) -m tools.build_book
+	@$(PY) -m tools.check_book
 	@echo
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
 check-book: $(INSTALLED) ## check the pages that are already built
-	@$(PY) tools/check_book.py
+	@$(PY) -m tools.check_book
 
 check-site: $(INSTALLED) ## open every built page in Chromium: sizes, dark mode, accessibility, no network (SHOTS=folder keeps pictures)
 	@$(PY) -m tools.check_site $(if $(SHOTS),--shots "$(SHOTS)")

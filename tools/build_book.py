@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import check_records
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 CACHE = BUILD / ".jupyter_cache"
@@ -57,7 +59,8 @@ def refresh_cache(root: Path, cache: Path, key_file: Path) -> bool:
 
 
 def main() -> None:
-    """Clear what is stale, then run Jupyter Book."""
+    """Refuse stale records, clear a stale cache, then run Jupyter Book."""
+    check_records.main()
     if refresh_cache(ROOT, CACHE, KEY):
         print("The library, the pins, the weights or the results changed: every chapter runs again.")
     # Pages that left the table of contents, executed copies and error reports of an earlier run must not survive.
