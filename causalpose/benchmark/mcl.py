@@ -44,7 +44,7 @@ def mcl_benchmark(*, preset: str = "tiny", batch: int = 16, turns: int = 5, over
     branches     a whole training step of stage 1 by its branches, the backbone trained (`end to end`) or its tokens known (`cached`);
                  reference: the clean branch alone
     methods      a whole training step, end to end, of the arms of `experiments.arms.WHOLE_METHOD`; reference: that of stage 1. The paces
-                 there are twice its inverse
+                 there are twice the inverse of the ratio in bfloat16, and once that of stage 2, below which stage 1 takes the other half
     """
     config = build(preset, overrides)
     threads = torch.get_num_threads()
