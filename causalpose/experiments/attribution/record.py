@@ -10,6 +10,7 @@ provenance.json             code, protocol, sizes, machine, time, and a hash of 
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def write(folder: Path | str, study: Study, answers: Answers, facts: dict) -> Pa
     document = {
         "study": STUDY, **facts, "sizes": sizes, "models": trained, "protocol": protocol(study),
         "tasks": [{key: task[key] for key in ("part", "arm", "seed", "clips", "seconds", "commit", "machine")} for task in answers.tasks],
-        "not_reached": [asdict(task) for task in answers.left], **here(),
+        "not_reached": dict(Counter(task.part for task in answers.left)), **here(),
         "code_hash": code_hash("causalpose.experiments.attribution.study"),
         "files": {name: file_hash(folder / name) for name in (SCORES, RESULTS, *made, MAPS)},
     }  # fmt: skip

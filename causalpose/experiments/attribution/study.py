@@ -210,11 +210,11 @@ def run(study: Study, minutes: float | None = None, progress: bool = True) -> An
     tasks = plan(study)
     with tqdm(tasks, desc="attribution study", unit="task", disable=not progress) as bar:
         for task in bar:
-            bar.set_postfix_str(f"{task.part}, {task.arm}, seed {task.seed}")
             late = minutes is not None and time.perf_counter() - began > 60 * minutes
             if late and not finished(study.folder(task)):
                 left.append(task)
                 continue
+            bar.set_postfix_str(f"{task.part}, {task.arm}, seed {task.seed}", refresh=not late)
             parts.append((task, run_task(study, task, progress=False)))
             done.append(read_json(study.folder(task) / DONE))
     counted = study.sizes.measured
