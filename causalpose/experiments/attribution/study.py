@@ -73,7 +73,7 @@ SIZES: dict[str, Sizes] = {
         question=Question(NAMES, replace(LIGHT, steps=2, samples=2), resamples=2, samples=4), seeds=(0,),
     ),
     "book": Sizes(
-        Training(100, 1024), clips=200, block=2, placebo=4, outside=4, sanity=2, selection=96, shortcut=12, occluded=12, real=4,
+        Training(100, 1024), clips=200, block=2, placebo=4, outside=4, sanity=1, selection=96, shortcut=12, occluded=8, real=2,
         question=Question(NAMES, LIGHT, content=0),
     ),
     "paper": Sizes(
