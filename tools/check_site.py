@@ -67,6 +67,9 @@ def view_faults(page: Page, address: str, scheme: str, axe: bool, shot: Path | N
         yield f"scrolls sideways by {excess} pixels ({widest})"
     painted = first_paint(page)
     if painted is not None and painted > FIRST_PAINT_MS:
+        page.reload(wait_until="load")  # once more: the first time may have waited for something else on the machine
+        painted = first_paint(page)
+    if painted is not None and painted > FIRST_PAINT_MS:
         yield f"first paint after {painted:.0f} ms"
     if axe:
         yield from violations(page)
