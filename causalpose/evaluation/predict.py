@@ -2,13 +2,14 @@
 
 Every frame is read once and memory holds one window of pictures, however long the video is; of the frames behind it only the poses stay
 (about 1 kB a person), until they are written. The crop of all frames of a window uses the *target frame's* box, as the field
-does. Without boxes the crop is the whole frame, the same for all frames: then each frame passes the backbone once and its tokens serve
-every window that holds it.
+does. Wherever a frame is cropped by the same box as for the target before, its tokens are used again, which is exact: without boxes (the
+crop is the whole frame) and with a box that stays, each frame passes the backbone once. A box that moves with every frame cuts every
+picture of the window anew, and then nothing can be used again.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,10 @@ Draw = Callable[[np.ndarray, Frame], np.ndarray]
 
 @dataclass
 class _Held:
-    """A decoded frame in the window and, for whole-frame crops, its backbone tokens (straight, and mirrored for the flip test)."""
+    """A decoded frame in the window and, by crop, its backbone tokens `[1, N, C]` (straight, and mirrored for the flip test)."""
 
     image: np.ndarray
-    tokens: list[Tensor] | None = None
+    tokens: dict[bytes, list[Tensor]] = field(default_factory=dict)
 
 
 @torch.inference_mode()
@@ -60,7 +61,8 @@ def predict_video(
     `causalpose.evaluation.boxes`; None takes the whole frame as one person's box. With `follow`, a frame for which the file says nothing
     (all but the first, say, or all where there is no file) takes its boxes from the poses of the frame before; a person that is lost (few
     confident joints, or outside the picture) is dropped, and with nobody left and no file the whole frame is searched again. Image ids and
-    names are those of a PoseTrack18 boxes file, so the result can be scored against it. Returns the written paths and counts.
+    names are those of a PoseTrack18 boxes file, so the result can be scored against it. Returns the written paths and counts; `crops` is
+    how many crops passed the backbone (each once more, mirrored, for the flip test).
     """
     if model.config.stage == 2 and model.config.fte.selector == "oracle":
         raise CausalPoseError(
@@ -101,7 +103,8 @@ def predict_video(
         "keypoints": model.config.keypoints, "fps": info.fps,
     }  # fmt: skip
     posetrack.write(result["json"], PoseSequence(name, tuple(frames)), protocol)
-    return result | {"frames": len(frames), "persons": sum(len(frame.persons) for frame in frames)}
+    persons = sum(len(frame.persons) for frame in frames)
+    return result | {"frames": len(frames), "persons": persons, "crops": predictor.embedded}
 
 
 def _windows(frames: Iterable[np.ndarray], length: int, dilation: int) -> Iterator[list[_Held]]:
@@ -148,6 +151,7 @@ class _Predictor:
         self.follow = follow
         self.before: list[Tracked] = []  # the boxes that the last frame's poses give
         self.names = keypoint_set(model.config.keypoints)
+        self.embedded = 0  # crops that passed the backbone, mirrored ones not counted
 
     def persons(self, window: list[_Held], number: int, file_name: str | None) -> tuple[Person, ...]:
         """The persons of the window's middle frame."""
@@ -165,26 +169,42 @@ class _Predictor:
 
     def _boxed(self, window: list[_Held], tracked: list[Tracked]) -> tuple[Person, ...]:
         config = self.model.config
-        matrices = [crop_matrix(box, config.height, config.width) for _, box in tracked]
-        clips = torch.stack([torch.stack([self._crop(held.image, matrix) for held in window]) for matrix in matrices]).to(self.device)
-        views = [self.model(clips)] + ([self.model(clips.flip(-1))] if self.flip_test else [])
-        points, scores = self._poses([view.heatmaps for view in views])
-        return tuple(
-            self._person(track, box, p, s, matrix) for (track, box), p, s, matrix in zip(tracked, points, scores, matrices, strict=True)
-        )
+        return self._cropped(window, tracked, [crop_matrix(box, config.height, config.width) for _, box in tracked])
 
     def _whole_frame(self, window: list[_Held]) -> Person:
         config = self.model.config
         height, width = window[0].image.shape[:2]
         box = np.array([0.0, 0.0, width - 1.0, height - 1.0])
-        matrix = crop_matrix(box, config.height, config.width, enlarge=1.0)
-        for held in window:
-            if held.tokens is None:
-                crop = self._crop(held.image, matrix)[None, None].to(self.device)
-                held.tokens = [self.model.embed(view) for view in ((crop, crop.flip(-1)) if self.flip_test else (crop,))]
-        views = [torch.cat([held.tokens[v] for held in window], 1) for v in range(2 if self.flip_test else 1)]
-        points, scores = self._poses([self.model.forward_tokens(tokens).heatmaps for tokens in views])
-        return self._person(0, box, points[0], scores[0], matrix)
+        return self._cropped(window, [(0, box)], [crop_matrix(box, config.height, config.width, enlarge=1.0)])[0]
+
+    def _cropped(self, window: list[_Held], tracked: list[Tracked], matrices: list[np.ndarray]) -> tuple[Person, ...]:
+        """The poses of tracks whose crops have these matrices."""
+        self._embed(window, matrices)
+        keys = [matrix.tobytes() for matrix in matrices]
+        views = []
+        for v in range(2 if self.flip_test else 1):
+            clips = torch.stack([torch.cat([held.tokens[key][v] for held in window]) for key in keys])
+            views.append(self.model.forward_tokens(clips).heatmaps)
+        points, scores = self._poses(views)
+        return tuple(
+            self._person(track, box, p, s, matrix) for (track, box), p, s, matrix in zip(tracked, points, scores, matrices, strict=True)
+        )
+
+    def _embed(self, window: list[_Held], matrices: list[np.ndarray]) -> None:
+        """Tokens of every frame in the window under every crop: kept ones, the missing ones in one pass, and no others."""
+        crops = {matrix.tobytes(): matrix for matrix in matrices}
+        missing = []
+        for held in {id(held): held for held in window}.values():
+            held.tokens = {key: tokens for key, tokens in held.tokens.items() if key in crops}
+            missing += [(held, key) for key in crops if key not in held.tokens]
+        if not missing:
+            return
+        pictures = torch.stack([self._crop(held.image, crops[key]) for held, key in missing])[:, None].to(self.device)
+        views = [self.model.embed(view) for view in ((pictures, pictures.flip(-1)) if self.flip_test else (pictures,))]
+        self.embedded += len(missing)
+        for number, (held, key) in enumerate(missing):
+            # Copies: a slice would keep the whole batch in memory for as long as one of its frames is needed.
+            held.tokens[key] = [view[number].clone() for view in views]
 
     def _crop(self, image: np.ndarray, matrix: np.ndarray) -> Tensor:
         config = self.model.config

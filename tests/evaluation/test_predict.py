@@ -46,7 +46,7 @@ class Finder(CMPose):
         return frames[:, :, :1].float()
 
     def forward_tokens(self, tokens, **_):
-        return Finder.forward(self, tokens.expand(-1, -1, 3, -1, -1))
+        return self.forward(tokens.expand(-1, -1, 3, -1, -1))
 
 
 def test_windows_by_hand():
@@ -102,28 +102,73 @@ def test_boxes_follow_the_person(folder, tmp_path):
     assert json.loads(result["json"].read_text())["info"]["boxes"] == "boxes.json"
 
 
+@pytest.fixture
+def walker(tmp_path):
+    """Seven frames of 96x72 pixels with an easily seen person."""
+    clip = World(height=96, width=72, frames=7, level="easy", seed=3).under("clean").render([0])[0]
+    root = tmp_path / "frames"
+    root.mkdir()
+    for t, frame in enumerate(clip.frames):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(root / f"{t:03d}.png")
+    return root
+
+
+class Anew(CMPose):
+    """A model whose "tokens" are the pictures: every clip passes another model whole, so nothing of that is ever used twice."""
+
+    def __init__(self, model: CMPose):
+        super().__init__(model.config)
+        self.whole = model
+
+    def embed(self, frames, keep_rate=None):
+        return frames
+
+    def forward_tokens(self, tokens, **_):
+        return self.whole(tokens)
+
+
+def staying_boxes(path):
+    """A box that stays for four frames, then another one."""
+    boxes = [{"image_id": t, "bbox": [5.0 if t < 4 else 12.0, 4.0, 56.0, 80.0], "score": 1.0} for t in range(7)]
+    path.write_text(json.dumps(boxes))
+    return path
+
+
+@pytest.mark.parametrize("boxed", [False, True])
 @pytest.mark.parametrize("name", ["tiny-backbone", "tiny-stage1", "tiny-stage2"])
-def test_tokens_reused_give_what_the_frames_give(name, tmp_path):
-    """Whole-frame prediction reuses backbone tokens; a box of the whole frame takes the other path. Both must agree, joint by joint.
+def test_tokens_reused_give_what_whole_clips_give(name, boxed, walker, tmp_path):
+    """Joint by joint, with the whole frame as the crop and with boxes that stay for a while.
 
     With trained models on a person: the maps of an untrained one are nearly flat, and a joint there has two peaks of the same height.
     """
-    height, width = 96, 72
-    clip = World(height=height, width=width, frames=7, level="easy", seed=3).under("clean").render([0])[0]
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    for t, frame in enumerate(clip.frames):
-        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(frames / f"{t:03d}.png")
     model, _, _ = checkpoint.load(name)
     model.eval()
-    (whole,) = posetrack.read(predict.predict_video(model, frames, tmp_path / "a")["json"])
-    box = np.array([0.0, 0.0, width - 1.0, height - 1.0])
-    centre, side = box[:2] + box[2:] / 2, box[2:] / 1.25  # read back enlarged by 1.25
+    boxes = staying_boxes(tmp_path / "boxes.json") if boxed else None
+    results = [predict.predict_video(m, walker, tmp_path / n, boxes=boxes) for m, n in ((model, "reused"), (Anew(model), "anew"))]
+    reused, anew = (posetrack.read(result["json"])[0] for result in results)
+    for a, b in zip(reused.frames, anew.frames, strict=True):
+        assert np.abs(a.persons[0].keypoints - b.persons[0].keypoints).max() < 0.05
+
+
+def test_a_box_of_the_whole_frame_gives_what_no_box_gives(walker, tmp_path):
+    """Joint by joint; the box is read back enlarged by 1.25."""
+    model, _, _ = checkpoint.load("tiny-stage2")
+    (whole,) = posetrack.read(predict.predict_video(model.eval(), walker, tmp_path / "a")["json"])
+    box = np.array([0.0, 0.0, 71.0, 95.0])
+    centre, side = box[:2] + box[2:] / 2, box[2:] / 1.25
     boxes = [{"image_id": t, "bbox": [*(centre - side / 2), *side], "score": 1.0} for t in range(7)]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    (boxed,) = posetrack.read(predict.predict_video(model, frames, tmp_path / "b", boxes=tmp_path / "boxes.json")["json"])
+    (boxed,) = posetrack.read(predict.predict_video(model, walker, tmp_path / "b", boxes=tmp_path / "boxes.json")["json"])
     for a, b in zip(whole.frames, boxed.frames, strict=True):
         assert np.abs(a.persons[0].keypoints - b.persons[0].keypoints).max() < 0.5
+
+
+def test_a_frame_passes_the_backbone_once_for_every_box(folder, tmp_path):
+    """T = 3, dilation 1. The first box is for frames 0 to 3, whose windows hold frames 0 to 4; the second for 4 to 6, with 3 to 6."""
+    model = Finder(small_config())
+    result = predict.predict_video(model, folder, tmp_path / "a", boxes=staying_boxes(tmp_path / "boxes.json"), dilation=1)
+    assert result["crops"] == 5 + 4 and model.embedded == 2 * 9
+    assert predict.predict_video(Finder(small_config()), folder, tmp_path / "b", dilation=1)["crops"] == 7
 
 
 def test_detections_are_linked_to_tracks(tmp_path):
