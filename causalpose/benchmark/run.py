@@ -54,7 +54,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "choices": Section(
         "written-out attention, and the allocator's settings", "training", "choices_benchmark",
-        {"width": 64, "heads": 2, "images": 1, "tokens": 16, "steps": 1, "turns": 1},
+        {"width": 64, "heads": 2, "images": 1, "tokens": 16, "steps": 1, "rounds": 1, "turns": 1},
     ),
     "clustering": Section(
         "DPC-kNN against its plain form, and its growth", "clustering", "clustering_benchmark",

@@ -91,12 +91,20 @@ def training_benchmark(*, cases: tuple[tuple[str, int], ...] = (("tiny", 32), ("
 
 
 def choices_benchmark(
-    *, width: int = 768, heads: int = 12, images: int = 5, tokens: int = 192, steps: int = 10, turns: int = 5, progress=None
+    *,
+    width: int = 768,
+    heads: int = 12,
+    images: int = 5,
+    tokens: int = 192,
+    steps: int = 10,
+    rounds: int = 2,
+    turns: int = 5,
+    progress=None,
 ) -> pd.DataFrame:
     """What was chosen by measurement, as a frame of `COLUMNS`: written-out against fused attention, and glibc's allocator settings.
 
     width, heads, images, tokens   of the attention whose forward and backward pass is timed
-    steps   training steps of `tiny` in a fresh process with the allocator's settings and one without, each twice in turns
+    steps   training steps of `tiny` in a fresh process with the allocator's settings and one without; rounds: pairs of them, one or two
     """
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
@@ -112,7 +120,7 @@ def choices_benchmark(
         case = f"attention of {images} x {tokens} tokens, {str(dtype).removeprefix('torch.')}"
         rows.append(faster("choices", case, "written out, forward and backward", seconds["explicit"], seconds["fused"]))
     found: dict[bool, list[float]] = {True: [], False: []}
-    for keep in (True, False, False, True):
+    for keep in (True, False, False, True)[: 2 * rounds]:
         if progress is not None:
             progress("allocator")
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
