@@ -1,8 +1,9 @@
 """Costs on paper, and measured growth, as curves."""
 
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from causalpose.errors import CausalPoseError
 from causalpose.plotting.palette import CYCLE, unit
@@ -41,9 +42,16 @@ def cost_figure(cost: pd.DataFrame, *, keep_rate: float = 0.3, frames: int = 5, 
     axes[0, 2].set_ylim(top=101)
     for axis in axes[0, :2]:
         axis.set_xticks(sorted(cost["frames"].unique()))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _plain_numbers(axis.yaxis)
     axes[0, 0].legend(loc="upper left", ncols=2)
     return figure
+
+
+def _plain_numbers(side: Axis) -> None:
+    """A logarithmic axis labelled 1, 2, 5, 10: it also has labels where it spans less than a factor of ten."""
+    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    side.set_minor_locator(NullLocator())
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def growth_figure(results: pd.DataFrame) -> Figure:
@@ -58,10 +66,9 @@ def growth_figure(results: pd.DataFrame) -> Figure:
     axis.plot(rows["tokens"], rows["value"], "o-", color=unit(CYCLE[0]), label="one product, partial sort")
     axis.plot(rows["tokens"], rows["reference"], "s--", color=unit(CYCLE[1]), label="plain form")
     axis.set(xlabel="tokens to cluster", ylabel="ms a clip", xscale="log", yscale="log")
+    _plain_numbers(axis.xaxis)
+    _plain_numbers(axis.yaxis)
     axis.set_xticks(rows["tokens"])
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.minorticks_off()
     axis.legend()
     return figure
 
