@@ -23,10 +23,11 @@ NOTHING = "No results have been recorded yet: `ablations/results/` holds none."
 def rows(folder: Path) -> list[dict[str, str]]:
     """All rows of the records that the front page shows; a file without the tidy columns is an error.
 
-    The levels of difficulty are left to the book, and so are searches: what they measured on val led to a choice and is no result.
+    The levels of difficulty are left to the book, and so are searches: what they measured on val led to a choice and is no result. What
+    `causalpose bench` records (`benchmark/`) are seconds and ratios, and has columns of its own.
     """
     found = []
-    for path in sorted(folder.rglob("results.csv")):
+    for path in sorted(set(folder.rglob("results.csv")) - set((folder / "benchmark").glob("results.csv"))):
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
