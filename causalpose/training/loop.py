@@ -187,7 +187,7 @@ class _Run:
                 accelerator.backward(loss / train.accumulate)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value / train.accumulate
-        norm = torch.nn.utils.clip_grad_norm_(self._learning(), train.grad_clip or float("inf"))
+        norm = self._clip(train.grad_clip or float("inf"))
         values = dict(zip(sums, accelerator.reduce(torch.stack(list(sums.values())), "mean").tolist(), strict=True))
         self._check_finite(values, norm)
         self.optimiser.step()
@@ -260,8 +260,14 @@ class _Run:
             step, shard = step + 1, self.accelerator.process_index - world
         prefetch(self._indices(step, shard + world))
 
-    def _learning(self) -> list[torch.nn.Parameter]:
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+    def _clip(self, largest: float) -> Tensor:
+        """Cut the gradient to a norm; returns the norm before. A placebo's decoders are cut apart, or their gradient would shorten the
+        pose's step: the one thing that a placebo must not do."""
+        learning = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        if self.config.model.mcl.placebo:
+            apart = [learning.pop(name) for name in list(learning) if name.startswith("auxiliary.")]
+            torch.nn.utils.clip_grad_norm_(apart, largest)
+        return torch.nn.utils.clip_grad_norm_(list(learning.values()), largest)
 
     def _check_finite(self, values: dict[str, float], norm: Tensor) -> None:
         bad = [name for name, value in (values | {"gradient": norm.item()}).items() if not abs(value) < float("inf")]

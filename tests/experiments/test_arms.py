@@ -131,8 +131,9 @@ def test_no_two_arms_train_alike(rows):
 
 
 def test_the_placebo_teaches_the_pose_nothing(rows):
-    """Both branches are scored, and the clean branch's pose loss goes as without tasks (but for the norm that gradients are cut to)."""
+    """Both branches are scored, and the clean branch learns as without tasks: even the norm that its gradients are cut to is the same."""
     placebo, none, both = (rows("auxiliary_tasks", name) for name in ("placebo", "none", "both"))
     assert {"mask", "noise"} <= placebo[0].keys() and placebo[0]["loss"] == pytest.approx(both[0]["loss"], rel=1e-4)
     assert placebo[0]["grad_norm"] != pytest.approx(both[0]["grad_norm"], rel=1e-3)
-    assert placebo[1]["pose"] == pytest.approx(none[1]["pose"], rel=0.02)
+    assert placebo[0]["grad_norm"] == pytest.approx(none[0]["grad_norm"], rel=1e-4)
+    assert placebo[1]["pose"] == pytest.approx(none[1]["pose"], rel=1e-4)
