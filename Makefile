@@ -36,7 +36,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book check-book check-site exercises slides pdf api test lint format ablations verify-results weights figures readme constraints clean distclean
+.PHONY: help install book check-book check-site exercises slides pdf api test lint format ablations verify-results kill-grid weights figures readme constraints clean distclean
 
 help: ## show this list
 	@echo "CausalPose. Usage: make TARGET"
@@ -99,6 +99,9 @@ ablations: $(INSTALLED) ## run the ablation grid at SCALE=smoke or book (STUDY=n
 
 verify-results: $(INSTALLED) ## run one drawn cell of the recorded studies again and compare (STUDY=name draws from one)
 	@OMP_NUM_THREADS=1 $(PY) tools/verify_results.py $(if $(STUDY),--study "$(STUDY)")
+
+kill-grid: $(INSTALLED) ## kill a real smoke grid ten times at random moments and compare its tables with an undisturbed run's (minutes)
+	@$(PY) -m tools.kill_grid
 
 weights: $(INSTALLED) ## train the shipped weights again (hours on two cores; continues after an interruption)
 	@$(PY) -m causalpose.weights.make
