@@ -230,26 +230,12 @@ class EvaluateParameters:
 
 
 @dataclass(frozen=True)
-class StudyParameters:
-    """What every study template takes; names and units are those of `Parameters` and `grid.Asked`.
+class StudyParameters(grid.Asked):
+    """What every study template takes: what is asked of the grid, and where the cells and the record lie.
 
-    `None` leaves a value to the scale. `arms` None: all of the study (two at scale smoke); `main` True: those of its short form.
+    `arms` None: all of the study (two at scale smoke); `main` True: those of its short form. out, results, cell: as in `Parameters`.
     """
 
-    scale: str = "smoke"
-    preset: str | None = None
-    backbones: tuple[str, ...] | None = None
-    data: str = SCENES
-    test_split: str | None = None
-    steps: int | None = None
-    batch: int | None = None
-    clips: int | None = None
-    test_clips: int | None = None
-    severity: int = 3
-    seeds: tuple[int, ...] | None = None
-    arms: tuple[str, ...] | None = None
-    main: bool = False
-    overrides: tuple[str, ...] = ()
     out: str = "runs/ablations"
     results: str = "runs/ablations/results"
     cell: str | None = None
