@@ -22,9 +22,10 @@ from causalpose.clip import Clip
 from causalpose.data.files import replacing
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables
-from causalpose.experiments import comparisons, records
+from causalpose.experiments import comparisons, records, telling
 from causalpose.experiments.arms import STUDIES
 from causalpose.plotting import results, scenes
+from causalpose.plotting.dials import dial_plot
 from causalpose.plotting.skeleton import draw_skeleton, show_frame
 from causalpose.plotting.style import STYLE, frame_titles, panels
 from causalpose.scenes.causes import GRAPH
@@ -177,9 +178,30 @@ def study(name: str, folder: Path) -> None:
     save(results.forest_plot(compared, title=title), folder, f"study_{name}", alt=comparisons.summary(compared))
 
 
+def _ends(frame, name: str) -> str:
+    """A series in words: its mean score at each recorded setting."""
+    means = frame[frame["series"] == name].groupby("setting")["score"].mean()
+    return f"{name}: " + ", ".join(f"{score:.1f} at {setting:g}" for setting, score in means.items())
+
+
+def dial_tcis(folder: Path) -> None:
+    """Score by the share of tokens kept."""
+    frame = telling.dial(records.read(RESULTS / "tcis" / "book"), telling.kept_shares())
+    alt = "PCK@0.2 by the share of tokens kept. " + "; ".join(_ends(frame, name) for name in dict.fromkeys(frame["series"])) + "."
+    save(dial_plot(frame, "share ρ of the tokens kept as causal", height=3.2), folder, "dial_tcis", alt=alt, dpi=150)
+
+
+def dial_clustering(folder: Path) -> None:
+    """Score by the number of merged tokens."""
+    frame = telling.dial(records.read(RESULTS / "clustering" / "book"), telling.merged_tokens())
+    alt = "PCK@0.2 by the number of merged tokens. " + _ends(frame, "DPC-kNN") + "; zero drops them, the last keeps them all unmerged."
+    save(dial_plot(frame, "tokens M that stand for the rest", height=3.2), folder, "dial_clustering", alt=alt, dpi=150)
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview)
 } | {f"study_{name}": partial(study, name) for name in STUDIES if records.finished(RESULTS / name / "book")}
+FIGURES |= {f.__name__: f for f in (dial_tcis, dial_clustering) if records.finished(RESULTS / f.__name__.removeprefix("dial_") / "book")}
 if (RESULTS / "benchmark" / "cost.csv").is_file():
     FIGURES["cost"] = cost
 
