@@ -107,7 +107,7 @@ def design(record: records.Record) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def kept_shares() -> dict[str, dict[float, str]]:
