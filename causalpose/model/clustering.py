@@ -74,15 +74,28 @@ def merge(tokens: Tensor, weights: Tensor, assignment: Tensor, count: int) -> Me
     return Merged(share.to(tokens.dtype) @ tokens, assignment, member.sum(-1))
 
 
-def partial_distances(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances d²(i, j) = ||xi - xj||² / C of points `[B, S, C]` as `own[i] + partial[i, j]`: `[B, S]` and `[B, S, S]`.
+def squared_distances(points: Tensor, panels: int = 1) -> Tensor:
+    """d²(i, j) = ||xi - xj||² / C = (||xi||² + ||xj||² - 2 xi·xj) / C of points `[B, S, C]`: `[B, S, S]`.
 
-    own[i] = ||xi||² / C and partial[i, j] = (||xj||² - 2 xi·xj) / C, one matrix product. What is constant along a row need not be added to
-    all of it: nearest neighbours are the same without, and the matrix, the largest thing here, is written once.
+    panels   with `P` of them, the matrix is computed in `P` groups of rows, each from its diagonal block on; what is below is the mirror
+             image. That takes (P + 1) / 2P of the whole product's operations. Rounding may leave a zero a little above or below it
     """
     S, C = points.shape[1:]
-    own = points.square().sum(-1) / C
-    return own, torch.baddbmm(own[:, None].expand(-1, S, -1), points, points.transpose(1, 2), alpha=-2 / C)
+    own, columns = points.square().sum(-1) / C, points.transpose(1, 2)
+    if panels == 1:
+        return torch.baddbmm(own[:, None].expand(-1, S, -1), points, columns, alpha=-2 / C).add_(own[:, :, None])
+    out, high = points.new_empty(len(points), S, S), -(-S // panels)
+    for top in range(0, S, high):
+        rows = slice(top, top + high)
+        panel = out[:, rows, top:]
+        panel.copy_(own[:, None, top:]).add_(own[:, rows, None]).baddbmm_(points[:, rows], columns[:, :, top:], alpha=-2 / C)
+        out[:, top + high :, rows] = panel[:, :, high:].transpose(1, 2)
+    return out
+
+
+def _panels(points: Tensor) -> int:
+    """Four on a CPU, where the product is what takes the time; one elsewhere, and for few points, where small products are the slower."""
+    return 4 if points.device.type == "cpu" and points.shape[1] >= 256 else 1
 
 
 @torch.no_grad()
@@ -94,15 +107,14 @@ def dpc_knn(points: Tensor, count: int, neighbours: int, tie_break: Tensor) -> T
     are the centres; every point joins its nearest centre.
     """
     S = points.shape[1]
-    own, partial = partial_distances(points)
-    nearest = partial.topk(min(neighbours, S), dim=-1, largest=False, sorted=False).values
-    density = (-(nearest.mean(-1) + own)).exp() + tie_break
+    distance = squared_distances(points, _panels(points))
+    nearest = distance.topk(min(neighbours, S), dim=-1, largest=False, sorted=False).values
+    density = (-nearest.mean(-1)).exp() + tie_break
     denser = density[:, None, :] > density[:, :, None]  # [B, i, j]: j is denser than i
     # The densest has nothing denser: infinitely far does for the largest distance, it comes first with either.
-    delta = (torch.where(denser, partial, torch.inf).amin(-1) + own).clamp_min(0).sqrt()
+    delta = torch.where(denser, distance, torch.inf).amin(-1).clamp_min(0).sqrt()
     centres = (density * delta).topk(count, dim=-1).indices  # [B, M]
-    to_centres = partial.gather(1, centres[..., None].expand(-1, -1, S)) + own.gather(1, centres)[..., None]  # [B, M, S]
-    assignment = to_centres.argmin(1)
+    assignment = distance.gather(1, centres[..., None].expand(-1, -1, S)).argmin(1)
     # A centre stands for itself, even where another centre lies on the very same spot.
     return assignment.scatter(1, centres, torch.arange(count, device=points.device).expand_as(centres))
 

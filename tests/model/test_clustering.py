@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from causalpose.benchmark.clustering import plain_dpc_knn
 from causalpose.config import CLUSTERINGS, FTEConfig
-from causalpose.model.clustering import bipartite, cluster, dpc_knn, kmeans, merge, partial_distances
+from causalpose.model.clustering import bipartite, cluster, dpc_knn, kmeans, merge, squared_distances
 
 LINE = torch.tensor([[[0.0], [1.0], [3.0], [10.0], [12.0]]])  # five points on a line, C = 1
 TIES = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0]]) * 1e-6
@@ -12,8 +13,17 @@ TIES = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0]]) * 1e-6
 
 def test_distance_is_scaled_by_the_root_of_the_width():
     """(3, 4) and (0, 0): 5 / sqrt 2."""
-    own, partial = partial_distances(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))
-    torch.testing.assert_close((own[..., None] + partial)[0].sqrt(), torch.tensor([[0, 5 / 2**0.5], [5 / 2**0.5, 0]]))
+    distance = squared_distances(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))
+    torch.testing.assert_close(distance[0].sqrt(), torch.tensor([[0, 5 / 2**0.5], [5 / 2**0.5, 0]]))
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7, 12, 13])
+@pytest.mark.parametrize("panels", [1, 2, 4])
+def test_distances_in_panels_are_the_distances(tokens, panels):
+    """Whether the rows divide evenly or not."""
+    points = torch.randn(2, tokens, 5)
+    found = squared_distances(points, panels)
+    torch.testing.assert_close(found, torch.cdist(points.double(), points.double()).square().float() / 5, atol=1e-5, rtol=1e-5)
 
 
 def test_dpc_knn_by_hand():
@@ -22,6 +32,14 @@ def test_dpc_knn_by_hand():
     distance; 3 -> 2; 10 -> 9 (to point 1); 12 -> 2. Products: .61, 7.28, .27, 1.22, .27. Two centres: 1, then 10. With three: also 0."""
     assert dpc_knn(LINE, 2, 2, TIES).tolist() == [[0, 0, 0, 1, 1]]
     assert dpc_knn(LINE, 3, 2, TIES).tolist() == [[2, 0, 0, 1, 1]]
+
+
+def test_panels_change_no_assignment():
+    """Above 256 points a CPU computes the distances in panels: the clusters are those of the plain form, on blobs and on formless noise."""
+    blobs = torch.randn(2, 12, 32).gather(1, torch.randint(12, (2, 300))[..., None].expand(-1, -1, 32)) + 0.5 * torch.randn(2, 300, 32)
+    for points in (blobs, torch.randn(2, 300, 32)):
+        ties = torch.rand(2, 300) * 1e-6
+        assert torch.equal(dpc_knn(points, 20, 5, ties), plain_dpc_knn(points, 20, 5, ties))
 
 
 def test_dpc_knn_is_batched():
