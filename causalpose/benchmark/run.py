@@ -19,6 +19,7 @@ from causalpose.benchmark.timing import COLUMNS
 from causalpose.data.files import read_json, replacing
 from causalpose.errors import CausalPoseError
 from causalpose.experiments.provenance import file_hash, here
+from causalpose.training.memory import keep_large_blocks
 
 RESULTS, COST, PROVENANCE = "results.csv", "cost.csv", "provenance.json"
 
@@ -82,6 +83,9 @@ PAPER = "cost"  # on paper: no time is taken, so it has a table of its own
 NAMES = (PAPER, *SECTIONS)
 PAPER_QUICK = {"presets": ("tiny",), "frames": (3,), "keep_rates": (0.3,), "sizes": ((64, 48),)}
 
+# Kept for each section by itself: another one may have been measured on another day, by other code.
+_OF_A_SECTION = ("date", "commit", "uncommitted_changes", "source_hash")
+
 # What was aimed for, as bounds of a row's ratio or (for shares) value: (section, start of the case, quantity) -> (column, at least).
 AIMS: dict[tuple[str, str, str], tuple[str, float]] = {
     ("stage-2", "base", "blocks"): ("ratio", 3.0),
@@ -114,6 +118,8 @@ def run(sections: Sequence[str] = NAMES, *, quick: bool = False, progress: bool 
     unknown = [name for name in sections if name not in NAMES]
     if unknown:
         raise CausalPoseError(f"unknown section {unknown[0]!r}; sections: {', '.join(NAMES)}")
+    # As training and `predict` do, and for the references as well; here, so that a section does not depend on the one before it.
+    keep_large_blocks()
     parts, cost, missing, seconds = [], None, {}, {}
     with tqdm(list(dict.fromkeys(sections)), desc="bench", unit="section", disable=not progress) as bar:
         for name in bar:
@@ -188,7 +194,8 @@ def record(bench: Bench, folder: Path | str) -> Path:
             cost.to_csv(temporary, index=False, float_format="%.6g")
     facts = here()
     for name, seconds in bench.seconds.items():
-        entry = {"seconds": seconds, "date": facts["date"], "commit": facts["commit"], "threads": torch.get_num_threads()}
+        entry = {"seconds": seconds, "threads": torch.get_num_threads(), **{key: facts[key] for key in _OF_A_SECTION}}
+        entry |= {"processor": facts["machine"]["processor"], "torch": facts["versions"]["torch"]}
         sections[name] = entry | ({"missing": bench.missing[name]} if name in bench.missing else {})
     files = {name: file_hash(folder / name) for name in (RESULTS, COST) if (folder / name).is_file()}
     with replacing(folder / PROVENANCE) as temporary:

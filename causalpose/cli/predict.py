@@ -36,7 +36,9 @@ def predict(
     from causalpose.plotting.overlay import FrameDrawer
     from causalpose.skeletons import keypoint_set
     from causalpose.training import checkpoint as checkpoints
+    from causalpose.training.memory import keep_large_blocks
 
+    keep_large_blocks()
     place = by_name(device)
     model, config, _ = checkpoints.load(checkpoint, device=place)
     out.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Self-attention, with the weights as an explicit output.
-
-    On a CPU the attention is written out: there the fused kernel's bfloat16 backward is many times slower than two matrix products.
-    """
+    """Self-attention, with the weights as an explicit output."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -36,13 +33,22 @@ class Attention(nn.Module):
         if bias is not None:
             bias = bias[:, None, None, :].to(q.dtype)
         weights = None
-        if x.is_cuda and not with_weights:
+        if not with_weights and fused_pays(q.device, q.dtype):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         else:
             logits = (q * (C // self.heads) ** -0.5) @ k.transpose(-2, -1)
             weights = (logits if bias is None else logits + bias).softmax(-1)
             y = weights.to(v.dtype) @ v
         return self.out(y.transpose(1, 2).reshape(B, S, C)), weights if with_weights else None
+
+
+def fused_pays(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether PyTorch's fused attention is the faster one: on a GPU, and on a CPU in single precision.
+
+    On a CPU its bfloat16 backward is several times slower than two matrix products written out, and its forward slower as well
+    (`causalpose bench --sections choices`).
+    """
+    return device.type == "cuda" or (device.type == "cpu" and dtype == torch.float32)
 
 
 class Block(nn.Module):

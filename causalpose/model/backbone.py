@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from causalpose.config import ModelConfig
 from causalpose.errors import CausalPoseError
+from causalpose.model.attention import fused_pays
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which published ViT weights expect
 
@@ -80,9 +81,16 @@ class Backbone(nn.Module):
     def prepare(self, frames: Tensor) -> Tensor:
         """Normalised images `[BT, 3, H, W]`."""
         images = self._normalise(frames.flatten(0, 1))
+        fused = fused_pays(images.device, self._dtype(images.device))
         for attention in self._attentions:
-            attention.fused_attn = images.is_cuda  # the fused kernel's bfloat16 backward is very slow on a CPU
+            attention.fused_attn = fused
         return images
+
+    def _dtype(self, device: torch.device) -> torch.dtype:
+        """What the blocks compute in."""
+        if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+            return torch.get_autocast_dtype(device.type)
+        return next(self.vit.parameters()).dtype
 
     def _normalise(self, images: Tensor) -> Tensor:
         if images.is_floating_point():

@@ -1,4 +1,4 @@
-"""One allocator setting that training on a CPU profits from."""
+"""One allocator setting that training and prediction on a CPU profit from."""
 
 import ctypes
 import sys
@@ -10,9 +10,9 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 def keep_large_blocks() -> bool:
     """Ask glibc to keep freed memory instead of returning it to the kernel; returns whether it was done.
 
-    A training step allocates and frees the same large temporaries again and again. By default glibc maps each anew, so the kernel
-    clears its pages every time; with these thresholds the blocks are reused. Linux with glibc only, elsewhere nothing happens. The
-    price is that the process keeps its peak memory until it ends.
+    A training step, or a forward pass, allocates and frees the same large temporaries again and again. By default glibc maps each anew,
+    so the kernel clears its pages every time; with these thresholds the blocks are reused. Linux with glibc only, elsewhere nothing
+    happens. The price is that the process keeps its peak memory until it ends.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -63,12 +63,20 @@ def rows(section, value, case="a"):
     return pd.DataFrame([dict(zip(run.COLUMNS, (section, case, "q", value, "ms", 2.0, 2.0 / value), strict=True))])
 
 
-def test_a_record_is_read_back_and_a_section_replaces_its_own_rows(tmp_path):
+def test_a_record_is_read_back_and_a_section_replaces_its_own_rows(tmp_path, monkeypatch):
+    """And it keeps its own provenance when another is measured later, by other code."""
+    facts = run.here()
     run.record(run.Bench(pd.concat([rows("peak", 1.0), rows("reuse", 1.0)]), None, {}, {"peak": 1.0, "reuse": 1.0}), tmp_path)
+    kept = run.read(tmp_path).provenance["sections"]["peak"]
+    monkeypatch.setattr(run, "here", lambda: {**facts, "date": "later", "commit": "another"})
     run.record(run.Bench(rows("reuse", 4.0), None, {"vitpose": "gone"}, {"reuse": 1.0, "vitpose": 0.1}), tmp_path)
     found = run.read(tmp_path)
     assert found.results.set_index("section")["value"].to_dict() == {"peak": 1.0, "reuse": 4.0} and found.cost is None
     assert found.provenance["sections"]["vitpose"]["missing"] == "gone" and "missing" not in found.provenance["sections"]["reuse"]
+    assert found.provenance["sections"]["peak"] == kept and found.provenance["sections"]["reuse"]["commit"] == "another"
+    assert {"seconds", "threads", "date", "commit", "uncommitted_changes", "source_hash", "processor", "torch"} == set(
+        found.provenance["sections"]["peak"]
+    )
     (tmp_path / run.RESULTS).write_text("section\n")
     with pytest.raises(CausalPoseError, match=r"results\.csv is not what provenance\.json recorded"):
         run.read(tmp_path)

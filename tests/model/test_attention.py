@@ -2,7 +2,9 @@
 
 import torch
 
-from causalpose.model.attention import Attention, Block
+from causalpose.config import preset
+from causalpose.model.attention import Attention, Block, fused_pays
+from causalpose.model.backbone import Backbone
 
 
 def test_identity_block_is_the_identity():
@@ -21,6 +23,32 @@ def test_weights_are_the_ones_used():
     value = attention.qkv(x)[..., 32:].view(2, 5, 4, 4).transpose(1, 2)
     torch.testing.assert_close(attention.out((weights @ value).transpose(1, 2).reshape(2, 5, 16)), y)
     assert attention(x)[1] is None
+
+
+def test_fused_attention_is_the_written_one():
+    """In single precision PyTorch's kernel runs unless the weights are asked for: the same output and gradients, with bias and gate."""
+    attention, gate = Attention(16, 4), torch.rand(2, 7)
+    bias, found = torch.randn(2, 7), []
+    for with_weights in (False, True):
+        x = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        g = gate.clone().requires_grad_()
+        y, _ = attention(x, with_weights, bias, g)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, g, attention.qkv.weight))))
+    for fused, written in zip(*found, strict=True):
+        torch.testing.assert_close(fused, written, atol=1e-5, rtol=1e-4)
+
+
+def test_fused_attention_where_it_pays():
+    """Not in bfloat16 on a CPU, and autocast decides for the backbone's blocks as well as for ours."""
+    cpu = torch.device("cpu")
+    assert fused_pays(cpu, torch.float32) and not fused_pays(cpu, torch.bfloat16)
+    assert fused_pays(torch.device("cuda"), torch.bfloat16)
+    backbone = Backbone(preset("tiny").model)
+    frames = torch.rand(1, 1, 3, 64, 48)
+    for on in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=on):
+            backbone(frames)
+        assert {a.fused_attn for a in backbone._attentions} == {not on}
 
 
 def test_log_size_bias_counts_a_token_as_many():
