@@ -24,7 +24,10 @@ from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables
 from causalpose.experiments import comparisons, records, telling
 from causalpose.experiments.arms import STUDIES
-from causalpose.plotting import results, scenes
+from causalpose.experiments.attribution import record as attribution_record
+from causalpose.experiments.attribution import tables as attribution_tables
+from causalpose.experiments.attribution.subject import TEST_SEED
+from causalpose.plotting import attribution, failures, results, scenes
 from causalpose.plotting.dials import dial_plot
 from causalpose.plotting.skeleton import draw_skeleton, show_frame
 from causalpose.plotting.style import STYLE, frame_titles, panels
@@ -198,10 +201,65 @@ def dial_clustering(folder: Path) -> None:
     save(dial_plot(frame, "tokens M that stand for the rest", height=3.2), folder, "dial_clustering", alt=alt, dpi=150)
 
 
+def _trial():
+    return attribution_record.read(RESULTS / "attribution" / "book")
+
+
+def _measured(summary) -> list[str]:
+    """The models of the trial that were trained as they should be, in the order of the record."""
+    trained = ("stage1", "stage2", "stage2-tcis")
+    return [arm for arm in trained if ((summary["part"] == "maps") & (summary["arm"] == arm)).any()]
+
+
+def trial_methods(folder: Path) -> None:
+    """Maps on trial: every method by every score."""
+    record = _trial()
+    arms = _measured(record.summary)
+    alt = "; ".join(attribution_tables.against_control(record.comparisons, arm, "agreement_target") for arm in arms)
+    alt = f"Methods by scores with 95 % intervals. Agreement with measured effects at the target frame, against a map of the centre: {alt}."
+    save(attribution.method_plot(record.summary, arms), folder, "trial_methods", alt=alt)
+
+
+def trial_cost(folder: Path) -> None:
+    """What a map costs."""
+    record = _trial()
+    summary, arms = record.summary, _measured(record.summary)
+    costs = summary[(summary["part"] == "maps") & (summary["arm"] == arms[0]) & (summary["score"] == "seconds")]
+    costs = costs[~costs["method"].isin(("effect", *attribution_tables.CONTROLS))].sort_values("mean")
+    first, last = costs.iloc[0], costs.iloc[-1]
+    alt = (
+        f"Seconds and forward passes of a map by method, on logarithmic axes. On {arms[0]} the cheapest is "
+        f"{attribution.method_label(first['method'])} with {first['mean']:.2f} seconds, the dearest "
+        f"{attribution.method_label(last['method'])} with {last['mean']:.2f}."
+    )
+    save(attribution.method_plot(summary, arms, attribution.COSTS), folder, "trial_cost", alt=alt, dpi=190)
+
+
+def trial_selection(folder: Path, arm: str = "stage2") -> None:
+    """Selection on trial, by the share kept."""
+    record = _trial()
+    alt = attribution_tables.selection_summary(record.rows, arm)
+    save(attribution.selection_plot(record.summary, arm), folder, "trial_selection", alt=alt)
+
+
+def trial_disagreements(folder: Path) -> None:
+    """The clips in which TCIS and the measured effects disagree most."""
+    record = _trial()
+    worst = record.disagreements
+    alt = (
+        f"Target frames of {len(worst)} clips, each beside its TCIS map and the measured effects, whose bright tokens are in other places. "
+        f"Rank correlations run from {worst['value'].min():.2f} to {worst['value'].max():.2f}."
+    )
+    figure = failures.gallery(worst, record.maps, World(seed=TEST_SEED))
+    save(figure, folder, "trial_disagreements", svg=False, alt=alt, dpi=150)
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview)
 } | {f"study_{name}": partial(study, name) for name in STUDIES if records.finished(RESULTS / name / "book")}
 FIGURES |= {f.__name__: f for f in (dial_tcis, dial_clustering) if records.finished(RESULTS / f.__name__.removeprefix("dial_") / "book")}
+if (RESULTS / "attribution" / "book" / "provenance.json").is_file():
+    FIGURES |= {f.__name__: f for f in (trial_methods, trial_cost, trial_selection, trial_disagreements)}
 if (RESULTS / "benchmark" / "cost.csv").is_file():
     FIGURES["cost"] = cost
 

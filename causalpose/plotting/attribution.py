@@ -26,9 +26,13 @@ SCORES: dict[str, tuple[str, float | None]] = {
     "deletion_background": ("deletion, re-rendered\n(lower is better)", None),
     "insertion_background": ("insertion, re-rendered", None),
     "infidelity": ("infidelity\n(lower is better)", 1.0),
-    "seconds": ("seconds a map", None),
 }
-_MARKERS = "osD^v"
+# What a map costs; the axes of costs are logarithmic.
+COSTS: dict[str, tuple[str, float | None]] = {
+    "seconds": ("seconds a map", None),
+    "forward_passes": ("forward passes a map", 1.0),
+}
+_MARKERS = "osD^vPX"
 
 
 def method_label(name: str) -> str:
@@ -53,11 +57,13 @@ def method_plot(
 ) -> Figure:
     """A panel a score, a row a method (best first by the first score), a mark an arm with its 95 % interval; the line is chance."""
     rows = summary[(summary["part"] == part) & summary["arm"].isin(list(arms)) & (summary["method"] != "effect")]
+    rows = rows[~rows["score"].isin(list(COSTS)) | (rows["mean"] > 0)]  # what costs nothing has no place on a logarithmic axis
     shown = {name: text for name, text in scores.items() if (rows["score"] == name).any()}
     if not shown:
         raise CausalPoseError(f"the summary holds none of the scores {', '.join(scores)} for {', '.join(arms)}")
     first = rows[rows["score"] == next(iter(shown))].groupby("method")["mean"].mean()
-    names = list(first.sort_values().index) + [m for m in rows["method"].unique() if m not in first.index]
+    others = rows.loc[rows["score"].isin(list(shown)), "method"].unique()
+    names = list(first.sort_values().index) + [name for name in others if name not in first.index]
     names = [name for name in names if name != "uniform"] if "uniform" not in first.index else names
     figure, axes = panels(1, len(shown), height=0.23 * len(names) + 0.9, width=1.75, pictures=False, margin=1.6)
     for column, (axis, (score, (title, chance))) in enumerate(zip(axes[0], shown.items(), strict=True)):
@@ -83,40 +89,56 @@ def method_plot(
         axis.set_yticks(range(len(names)), [method_label(name) for name in names] if column == 0 else [])
         axis.set_ylim(-0.7, len(names) - 0.3)
         axis.tick_params(axis="x", labelsize=7.5)
-        if score == "seconds":
+        if score in COSTS:
             axis.set_xscale("log")
-    figure.legend(loc="outside lower center", ncols=len(arms))
+    figure.legend(loc="outside lower center", ncols=len(arms), frameon=False)
     return figure
 
 
+# Selections at inference, by a colour and a marker each, the same in every panel.
+_SELECTIONS = ("own", "oracle", "heatmap", "norm", "random", "bottom")
+
+
+def _place(selection: str) -> int:
+    """A selection's place in the order of `_SELECTIONS`."""
+    name = "own" if selection == "attention" else selection
+    return _SELECTIONS.index(name) if name in _SELECTIONS else len(_SELECTIONS)
+
+
 def selection_plot(summary: pd.DataFrame, arm: str = "stage2", *, what: str = "pck") -> Figure:
-    """Accuracy by keep rate for every selection at inference, and the shift when the other tokens hold something else."""
+    """Accuracy by keep rate for every selection at inference, and the shift when the other tokens hold something else.
+
+    `attention` is the model's own selection and stands under that name.
+    """
     rows = summary[(summary["part"] == "selection") & (summary["arm"] == arm)]
     if rows.empty:
         raise CausalPoseError(f"the summary holds no selection trial of {arm}")
-    figure, axes = panels(1, 3, height=2.6, width=3.0, pictures=False, margin=0.8)
+    figure, axes = panels(1, 3, height=2.6, width=2.9, pictures=False, margin=0.8)
     families = {"swapped": f"{what}@", "another-clip": "shift_another-clip@", "background": "shift_background@"}
-    titles = {
-        "swapped": "other tokens selected",
-        "another-clip": "the rest: another clip's",
-        "background": "the rest: another background",
-    }
+    titles = {"swapped": "other tokens selected", "another-clip": "the rest: another clip's", "background": "the rest: another background"}
     for axis, (family, prefix) in zip(axes[0], families.items(), strict=True):
         chosen = rows[rows["score"].str.startswith(prefix)]
-        for number, method in enumerate(chosen["method"].unique()):
+        rates = sorted(chosen["score"].str.rpartition("@")[2].astype(float).unique())
+        doubled = (chosen["method"] == "own").any()  # where the own selection stands already, `attention` is the same once more
+        for method in sorted(chosen["method"].unique(), key=_place):
+            if method == "attention" and doubled:
+                continue
+            name, number = "own" if method == "attention" else method, _place(method)
             part = chosen[chosen["method"] == method]
-            rates = part["score"].str.rpartition("@")[2].astype(float).to_numpy()
-            order = rates.argsort()
-            x = rates[order] * (1 + 0.02 * (number - 2))
+            x = np.array([rates.index(float(score.rpartition("@")[2])) for score in part["score"]]) + 0.11 * (number - 2.5)
             colour = unit(CYCLE[number % len(CYCLE)])
-            means, low, high = (part[name].to_numpy()[order] for name in ("mean", "low", "high"))
-            axis.plot(x, means, marker=_MARKERS[number % len(_MARKERS)], markersize=4, color=colour, label=method)
-            axis.vlines(x, low, high, color=colour, linewidth=1.3)
+            means, low, high = (part[column].to_numpy() for column in ("mean", "low", "high"))
+            axis.vlines(x, low, high, color=colour, linewidth=1.5)
+            label = name if family == "swapped" else None
+            axis.plot(x, means, _MARKERS[number % len(_MARKERS)], markersize=5, color=colour, label=label)
         if family == "swapped" and (rows["method"] == "all").any():
             axis.axhline(float(rows[rows["method"] == "all"]["mean"].iloc[0]), color=INK, linewidth=1, linestyle=":", label="all tokens")
-        axis.set(title=titles[family], xlabel="share kept ρ", ylabel="PCK@0.2 (%)" if family == "swapped" else "shift (pixels)")
-        axis.set_xticks(sorted(chosen["score"].str.rpartition("@")[2].astype(float).unique()))
-        axis.legend(fontsize=7)
+        axis.set(xlabel="share kept ρ", ylabel="PCK@0.2 (%)" if family == "swapped" else "shift (pixels)")
+        axis.set_title(titles[family], fontsize=9.5)
+        axis.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        axis.set_xlim(-0.5, len(rates) - 0.5)
+        axis.grid(False, axis="x")
+    figure.legend(loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
     return figure
 
 

@@ -179,3 +179,26 @@ def test_the_notebooks_cell_says_what_the_class_says(repository):
     namespace: dict = {}
     exec(cell.source, {}, namespace)
     assert parameters.check(AttributionParameters, namespace) == AttributionParameters()
+
+
+def test_words_of_the_trial_follow_the_intervals():
+    compared = pd.DataFrame(
+        [("stage1", score, name, "centre", low, high) for score in ("agreement", "infidelity")
+         for name, low, high in (("saliency", 0.1, 0.2), ("tcis", -0.1, 0.1), ("grad_cam", -0.3, -0.1), ("random", -0.5, -0.4))],
+        columns=["arm", "score", "method", "against", "low", "high"],
+    )  # fmt: skip
+    said = tables.against_control(compared, "stage1", "agreement")
+    assert said == "on stage1 1 of 3 methods are better, 1 worse, 1 not distinguishable"
+    lower = compared.assign(low=-compared["high"], high=-compared["low"])
+    assert tables.against_control(lower, "stage1", "infidelity") == said
+    with pytest.raises(CausalPoseError, match="nothing is compared with 'edges'"):
+        tables.against_control(compared, "stage1", "agreement", "edges")
+
+
+def test_words_of_the_selection_follow_the_paired_difference():
+    scores = {"own": 60.0, "random": 50.0, "oracle": 61.0}
+    table = pd.concat([rows("selection", method=m, score="pck@0.3", value=lambda s, c, v=v: v + c) for m, v in scores.items()])
+    said = tables.selection_summary(table, "stage2")
+    assert "below oracle (-1.0 points), above random (+10.0 points)" in said and "30% of the tokens" in said
+    with pytest.raises(CausalPoseError, match="no selection trial of 'stage1'"):
+        tables.selection_summary(table, "stage1")

@@ -167,3 +167,28 @@ def wide(summarised: pd.DataFrame, arm: str, scores: Sequence[str], part: str = 
     frame = frame.loc[order].fillna("–")
     frame.index.name = frame.columns.name = None
     return frame
+
+
+def against_control(compared: pd.DataFrame, arm: str, score: str, control: str = "centre") -> str:
+    """In words, how many methods beat a control on a score, how many it beats, and how many cannot be told from it."""
+    rows = compared[(compared["arm"] == arm) & (compared["score"] == score) & (compared["against"] == control)]
+    rows = rows[~rows["method"].isin(CONTROLS)]
+    if rows.empty:
+        raise CausalPoseError(f"nothing is compared with {control!r} on {score!r} for {arm!r}")
+    sign = -1 if score in LOWER else 1
+    better = int((np.minimum(sign * rows["low"], sign * rows["high"]) > 0).sum())
+    worse = int((np.maximum(sign * rows["low"], sign * rows["high"]) < 0).sum())
+    return f"on {arm} {better} of {len(rows)} methods are better, {worse} worse, {len(rows) - better - worse} not distinguishable"
+
+
+def selection_summary(rows: pd.DataFrame, arm: str, rate: float = 0.3) -> str:
+    """In words, what exchanging a model's selection does at a share kept: each other selection against its own."""
+    said = []
+    for other in ("oracle", "heatmap", "norm", "random", "bottom"):
+        interval = paired(rows, "selection", (arm, "own"), (arm, other), f"pck@{rate:g}")
+        if interval is not None:
+            verdict = "not distinguishable from" if not interval.distinguishable else "above" if interval.mean > 0 else "below"
+            said.append(f"{verdict} {other} ({interval.mean:+.1f} points)")
+    if not said:
+        raise CausalPoseError(f"no selection trial of {arm!r} at a share of {rate:g}")
+    return f"Accuracy of {arm} with {rate:.0%} of the tokens, its own selection against others at inference: {', '.join(said)}."
