@@ -1,4 +1,5 @@
-"""Check the built book: every page there, every cell run, no failure hidden, no picture mute, nothing fetched from elsewhere.
+"""Check the built book: every page there, every cell run, no failure hidden, no number but the record's, no picture mute, nothing fetched
+from elsewhere.
 
 `make book` ends with it. Each check yields one line per fault, which names the page and the remedy or the place; any fault makes the
 program exit with 1. At the end it prints what each page weighs.
@@ -16,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import yaml
 from jupyter_cache import get_cache
+
+from causalpose.experiments import quoting
 
 ROOT = Path(__file__).resolve().parent.parent
 # A page heavier than this, pictures included and shared scripts left out, loads slowly for somebody.
@@ -190,7 +193,7 @@ def read_page(file: Path) -> Page:
     return page
 
 
-def check(book: Path, build: Path) -> tuple[list[str], list[str]]:
+def check(book: Path, build: Path, results: Path = ROOT / "ablations" / "results") -> tuple[list[str], list[str]]:
     """All faults of the built book, and one line of measures a page."""
     html = build / "html"
     names = documents(book / "_toc.yml")
@@ -211,10 +214,15 @@ def check(book: Path, build: Path) -> tuple[list[str], list[str]]:
             if not page.outputs:
                 faults.append(f"{name}: the page shows no output of its {cells} code cells")
         faults += page_faults(name, page, file, html, pages)
+        written = file.read_text()
+        quotations = len(quoting.unquoted(written))
+        faults += [f"{name}: {fault}; build the book again" for fault in quoting.faults(written, results)]
         text, pictures = weight(page, file)
         if text + pictures > HEAVIEST_PAGE:
             faults.append(f"{name}: weighs {(text + pictures) / 1e6:.1f} MB; keep a page under {HEAVIEST_PAGE / 1e6:.0f} MB")
-        measures.append(f"{name:<28} {cells:>5} {page.outputs:>8} {len(page.images):>9} {text / 1000:>8.0f} {pictures / 1000:>12.0f}")
+        measures.append(
+            f"{name:<28} {cells:>5} {page.outputs:>8} {len(page.images):>9} {text / 1000:>8.0f} {pictures / 1000:>12.0f} {quotations:>8}"
+        )
     faults += style_faults(html)
     return faults, measures
 
@@ -222,11 +230,13 @@ def check(book: Path, build: Path) -> tuple[list[str], list[str]]:
 def main() -> None:
     """Print the measures, then the faults."""
     faults, measures = check(ROOT / "book", ROOT / "_build")
-    print(f"\n{'page':<28} {'cells':>5} {'outputs':>8} {'pictures':>9} {'page kB':>8} {'pictures kB':>12}")
+    print(f"\n{'page':<28} {'cells':>5} {'outputs':>8} {'pictures':>9} {'page kB':>8} {'pictures kB':>12} {'quotes':>8}")
     print("\n".join(measures))
     if faults:
         sys.exit("\n" + "\n".join(f"error: {fault}" for fault in faults))
-    print(f"\n{len(measures)} pages, all built, every cell run, every link and picture in place, nothing fetched from elsewhere.")
+    print(
+        f"\n{len(measures)} pages, all built, every cell run, every quoted number as its record has it, every link and picture in place, nothing fetched from elsewhere."
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from causalpose.evaluation.statistics import distinguishable
 from causalpose.experiments import records
 from causalpose.experiments.arms import CLUSTERING, TCIS
 from causalpose.experiments.comparisons import clip_scores
+from causalpose.experiments.quoting import quoted, shown
 from causalpose.model.selection import kept_tokens
 
 DIAL_COLUMNS = ("series", "setting", "variant", "seed", "score")
@@ -45,17 +46,25 @@ def verdict(row: pd.Series) -> str:
 
 
 def figures(row: pd.Series) -> str:
-    """`+0.4 [0.1, 0.8]`: a difference in points with its 95 % interval."""
-    values = (f"{row['mean']:+.1f}", f"{row.low:.1f}", f"{row.high:.1f}")
-    mean, low, high = (text.lstrip("+-") if float(text) == 0 else text for text in values)
+    """`+0.4 [0.1, 0.8]`: a difference in points with its 95 % interval; a row of a recorded study is quoted (`experiments.quoting`)."""
+    mean, low, high = (_number(row, column, form) for column, form in (("mean", "+.1f"), ("low", ".1f"), ("high", ".1f")))
     return f"{mean} [{low}, {high}]"
+
+
+def _number(row: pd.Series, column: str, form: str) -> str:
+    if "study" not in row:
+        return shown(row[column], form)
+    where = {name: row[name] for name in ("dataset", "condition", "metric", "variant", "against")}
+    return quoted(f"{row['study']}/book/{records.COMPARISONS}", where, column, row[column], form)
 
 
 def told(row: pd.Series) -> str:
     """A difference with its interval and what may be said of it: nothing seen, and how much would have been; seen; seen even after Holm."""
     if verdict(row) == "not distinguishable":
         size = row.get("detectable", float("nan"))
-        return f"{figures(row)}, not distinguishable" + ("" if np.isnan(size) else f" ({size:.1f} would have shown)")
+        return f"{figures(row)}, not distinguishable" + (
+            "" if np.isnan(size) else f" ({_number(row, 'detectable', '.1f')} would have shown)"
+        )
     return f"{figures(row)}, {verdict(row)}" + ("" if row.p_holm < 0.05 else " by its own interval, not after Holm")
 
 

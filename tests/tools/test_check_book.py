@@ -8,6 +8,7 @@ import pytest
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
+from causalpose.experiments.quoting import quoted
 from tools.check_book import check, code_cells, documents
 
 CHAPTER = "# One\n\n```{code-cell} ipython3\n1 + 1\n```\n"
@@ -165,3 +166,14 @@ def test_code_cells_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "one.md"
     path.write_text(CHAPTER + "\n```python\nprint()\n```\n\n:::{code-cell} ipython3\n2\n:::\n")
     assert code_cells(path) == 2
+
+
+def test_a_number_that_its_record_does_not_have(book: Book, tmp_path: Path) -> None:
+    """Pages are confronted with the records as they are now."""
+    book.write(tmp_path / "results" / "study" / "book" / "comparisons.csv", "variant,mean\na,1.25\n")
+    number = quoted("study/book/comparisons.csv", {"variant": "a"}, "mean", 1.25, ".2f")
+    book.page(PAGE.replace("<body>", f"<body><p>{number}</p>"))
+    assert check(book.source, book.build, tmp_path / "results")[0] == []
+    book.page(PAGE.replace("<body>", f"<body><p>{number.replace('>1.25<', '>1.35<')}</p>"))
+    (fault,) = check(book.source, book.build, tmp_path / "results")[0]
+    assert fault.startswith("one: says '1.35' where") and "build the book again" in fault
