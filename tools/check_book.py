@@ -220,9 +220,8 @@ def check(book: Path, build: Path, results: Path = ROOT / "ablations" / "results
         text, pictures = weight(page, file)
         if text + pictures > HEAVIEST_PAGE:
             faults.append(f"{name}: weighs {(text + pictures) / 1e6:.1f} MB; keep a page under {HEAVIEST_PAGE / 1e6:.0f} MB")
-        measures.append(
-            f"{name:<28} {cells:>5} {page.outputs:>8} {len(page.images):>9} {text / 1000:>8.0f} {pictures / 1000:>12.0f} {quotations:>8}"
-        )
+        counts = f"{cells:>5} {page.outputs:>8} {len(page.images):>9}"
+        measures.append(f"{name:<28} {counts} {text / 1000:>8.0f} {pictures / 1000:>12.0f} {quotations:>8}")
     faults += style_faults(html)
     return faults, measures
 
@@ -234,9 +233,8 @@ def main() -> None:
     print("\n".join(measures))
     if faults:
         sys.exit("\n" + "\n".join(f"error: {fault}" for fault in faults))
-    print(
-        f"\n{len(measures)} pages, all built, every cell run, every quoted number as its record has it, every link and picture in place, nothing fetched from elsewhere."
-    )
+    print(f"\n{len(measures)} pages: all built, every cell run, every quoted number as its record has it,")
+    print("every link and picture in place, nothing fetched from elsewhere.")
 
 
 if __name__ == "__main__":
