@@ -67,7 +67,7 @@ def gallery(table: pd.DataFrame, maps: Mapping[str, torch.Tensor], world: World,
     return figure
 
 
-def clip_shows(table: pd.DataFrame, maps: Mapping[str, torch.Tensor], world: World, notes: Sequence[str], scale: int = 2) -> Show:
+def clip_shows(table: pd.DataFrame, maps: Mapping[str, torch.Tensor], world: World, notes: Sequence[str], scale: int = 3) -> Show:
     """The same clips in full, one at a time: every frame as it is, under the TCIS map, under the effects. `notes`: a sentence a clip."""
     if len(notes) != len(table):
         raise CausalPoseError(f"{len(table)} clips need as many notes, not {len(notes)}")
@@ -96,11 +96,15 @@ def _rows(clip: Clip, joint: int, pair: Mapping[str, torch.Tensor], scale: int) 
                         picture[py, px] = 255
     made = [in_a_row(line) for line in lines]
     gap = np.full((6, made[0].shape[1], 3), 128, np.uint8)
-    return np.concatenate([part for line in made for part in (gap, line)][1:])
+    whole = np.concatenate([part for line in made for part in (gap, line)][1:])
+    return (whole & 0b11111000) | (whole >> 5)  # five bits a channel: sensor noise packs badly, and a page holds ten of these
 
 
-def occlusion_plot(summary: pd.DataFrame, arms: Sequence[str] | None = None) -> Figure:
-    """Mean effect of a token on a joint by what the token shows: a panel a place and state, a mark an arm, with its interval."""
+def occlusion_plot(summary: pd.DataFrame, arms: Sequence[str] | None = None, *, least: int = 6) -> Figure:
+    """Mean effect of a token on a joint by what the token shows: a panel a place and state, a mark an arm, with its interval.
+
+    Hollow where fewer than `least` clips show such a token: nothing may be read from it.
+    """
     rows = summary[summary["part"] == "occluded"]
     if rows.empty:
         raise CausalPoseError("occlusion_plot: the summary holds no hidden joints")
@@ -118,7 +122,10 @@ def occlusion_plot(summary: pd.DataFrame, arms: Sequence[str] | None = None) -> 
             colour, values = unit(CYCLE[number % len(CYCLE)]), own.loc[present]
             axis.hlines(y, values["low"], values["high"], color=colour, linewidth=1.7, zorder=2)
             marker = _MARKERS[number % len(_MARKERS)]
-            axis.plot(values["mean"], y, marker, color=colour, markersize=4.5, zorder=3, label=arm if column == 0 else None)
+            few = (values["clips"] < least).to_numpy()
+            style = {"color": colour, "markersize": 4.5, "zorder": 3, "linestyle": "none"}
+            axis.plot(values["mean"][~few], y[~few], marker, label=arm if column == 0 else None, **style)
+            axis.plot(values["mean"][few], y[few], marker, markerfacecolor="white", **style)
         axis.axvline(0, color=FAINT, linewidth=1)
         axis.set_title(f"{_STATES[state]},\n{_PLACES[place]}", fontsize=9)
         axis.set(xlim=(-0.03 * reach, 1.05 * reach), ylim=(len(relations) - 0.5, -0.5))

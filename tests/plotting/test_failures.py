@@ -45,7 +45,7 @@ def test_gallery_has_three_pictures_a_clip():
 def test_clips_in_full_have_a_row_a_map():
     show = failures.clip_shows(WORST, MAPS, WORLD, ["One.", "Two.", "Three."])
     assert show.labels == ("clip 3", "clip 1", "clip 2") and "One." in show.captions[0]
-    assert show.pictures[0].shape == (3 * 128 + 2 * 6, 3 * 96 + 2 * 6, 3)
+    assert show.pictures[0].shape == (3 * 192 + 2 * 6, 3 * 144 + 2 * 6, 3)
     with pytest.raises(CausalPoseError, match="as many notes"):
         failures.clip_shows(WORST, MAPS, WORLD, ["One."])
 
@@ -59,6 +59,9 @@ def test_effects_on_hidden_joints_stand_in_their_panel():
     figure = close(failures.occlusion_plot(table))
     found = {axis.get_title(): marks(axis) for axis in figure.axes}
     assert found["visible joint,\ntarget frame"] == {0.4, 0.2} and found["hidden joint,\nother frames"] == {0.4}
+    figure = close(failures.occlusion_plot(table.assign(clips=[8, 5, 5, 5, 8, 5, 5]), least=6))
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert sum(len(line.get_xdata()) for line in hollow) >= 1
     with pytest.raises(CausalPoseError, match="no hidden joints"):
         failures.occlusion_plot(table.head(0))
 
