@@ -1,0 +1,54 @@
+"""The chapters' sources: they name pages and places that are there, and each opens and closes as all do."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.check_book import documents
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+PAGES = documents(BOOK / "_toc.yml")
+LABEL = re.compile(r"^\s*:label:\s*(\S+)|^\s*name:\s*(\S+)|^\(([\w-]+)\)=", re.MULTILINE)
+ROLE = re.compile(r"\{(doc|ref|numref)\}`(?:[^`<]*<)?([^`<>]+)>?`")
+# What a reader meets in every chapter, in this order.
+PARTS = ("**After this page you can**", "| you need |", "Reading takes about", "## What we found", "**Limits.**", "## Exercises")
+
+
+def text(page: str) -> str:
+    """Source of a page; API pages have no roles of their own and are read alike."""
+    return (BOOK / f"{page}.md").read_text()
+
+
+def chapters() -> list[str]:
+    """Pages with exercises."""
+    return [page for page in PAGES if (BOOK / f"{page}.md").is_file() and "{exercise}" in text(page)]
+
+
+def dangling(source: str, pages: set[str], labels: set[str]) -> Iterator[str]:
+    """Roles of a source that name no page of the table of contents, or no label of any page."""
+    for role, target in ROLE.findall(source):
+        if target not in (pages if role == "doc" else labels):
+            yield f"{{{role}}}`{target}`"
+
+
+def test_a_dangling_role_is_found() -> None:
+    source = "{doc}`here`, {doc}`gone`, {ref}`exercise`, {ref}`no-exercise`, {numref}`fig-a`, {doc}`that <away>`"
+    assert list(dangling(source, {"here"}, {"exercise", "fig-a"})) == ["{doc}`gone`", "{ref}`no-exercise`", "{doc}`away`"]
+
+
+def test_pages_name_what_is_there() -> None:
+    """A page that was split or renamed leaves nobody behind: found here in a second, not at the end of a build."""
+    sources = {page: text(page) for page in PAGES if (BOOK / f"{page}.md").is_file()}
+    labels = {label for source in sources.values() for groups in LABEL.findall(source) for label in groups if label}
+    faults = [f"{page}: {fault}" for page, source in sources.items() for fault in dangling(source, set(PAGES), labels)]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("page", chapters())
+def test_chapter_opens_and_closes_like_the_others(page: str) -> None:
+    source = text(page)
+    places = [source.find(part) for part in PARTS]
+    assert min(places) >= 0, f"{page} lacks {[part for part, place in zip(PARTS, places, strict=True) if place < 0]}"
+    assert places == sorted(places), f"{page} has its parts in another order"
