@@ -1,9 +1,9 @@
-"""Comparing speeds fairly: the candidates take turns in one process, and the median of the turns counts.
+"""Comparing speeds fairly: the candidates take turns in one process, and the fastest turn of each counts.
 
-Whatever else the machine does then meets all of them alike, which is why the ratios are worth more than the seconds.
+Whatever else the machine does can only add to a turn, so the fastest one is the least disturbed; and in turns it meets all candidates
+alike, which is why the ratios are worth more than the seconds.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ NAN = float("nan")
 
 
 def alternate(work: Mapping[str, Callable[[], object]], turns: int, progress: Callable[[str], None] | None = None) -> dict[str, float]:
-    """Median wall-clock seconds of each candidate over `turns` alternations, whose order is turned round every time.
+    """Fewest wall-clock seconds of each candidate over `turns` alternations, whose order is turned round every time.
 
     One call of each before them does not count. `progress` is told the name of what runs next.
     """
@@ -26,7 +26,7 @@ def alternate(work: Mapping[str, Callable[[], object]], turns: int, progress: Ca
             work[name]()
             if turn:
                 seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: min(values) for name, values in seconds.items()}
 
 
 def row(section: str, case: str, quantity: str, value: float, unit: str, reference: float = NAN, ratio: float = NAN) -> dict:

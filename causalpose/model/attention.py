@@ -19,15 +19,26 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, with_weights: bool = False, bias: Tensor | None = None, gate: Tensor | None = None
+        self,
+        x: Tensor,
+        with_weights: bool = False,
+        bias: Tensor | None = None,
+        gate: Tensor | None = None,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """x `[B, S, C]` -> output `[B, S, C]` and, if asked for, weights `[B, heads, S, S]` (query, key).
 
         bias   `[B, S]`, added to the logits of a key (the log size of a merged token: ToMe's proportional attention)
         gate   `[B, S]`, multiplies the value of a key. It acts after the norm: a factor on `x` itself would be divided out again
+        at     int64 `[B, Q]`, the places that ask, where not all do; the output is then `[B, Q, C]` and `S` queries are `Q`
         """
         B, S, C = x.shape
-        q, k, v = self.qkv(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, S, C/heads]
+        if at is None:
+            q, k, v = self.qkv(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, S, C/heads]
+        else:
+            weight, offset = self.qkv.weight, self.qkv.bias
+            q = F.linear(pick(x, at), weight[:C], offset[:C]).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            k, v = F.linear(x, weight[C:], offset[C:]).view(B, S, 2, self.heads, C // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         if gate is not None:
             v = v * gate[:, None, :, None].to(v.dtype)
         if bias is not None:
@@ -39,7 +50,7 @@ class Attention(nn.Module):
             logits = (q * (C // self.heads) ** -0.5) @ k.transpose(-2, -1)
             weights = (logits if bias is None else logits + bias).softmax(-1)
             y = weights.to(v.dtype) @ v
-        return self.out(y.transpose(1, 2).reshape(B, S, C)), weights if with_weights else None
+        return self.out(y.transpose(1, 2).flatten(2)), weights if with_weights else None
 
 
 def fused_pays(device: torch.device, dtype: torch.dtype) -> bool:
@@ -77,12 +88,25 @@ class Block(nn.Module):
                 nn.init.orthogonal_(value)
 
     def forward(
-        self, x: Tensor, with_weights: bool = False, bias: Tensor | None = None, gate: Tensor | None = None
+        self,
+        x: Tensor,
+        with_weights: bool = False,
+        bias: Tensor | None = None,
+        gate: Tensor | None = None,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """x `[B, S, C]` -> `[B, S, C]` and, if asked for, the attention `[B, heads, S, S]`; `bias` and `gate` as in `Attention`."""
-        y, weights = self.attention(self.norm1(x), with_weights, bias, gate)
-        x = x + y
+        """x `[B, S, C]` -> `[B, S, C]` and, if asked for, the attention `[B, heads, S, S]`; `bias` and `gate` as in `Attention`.
+
+        at   int64 `[B, Q]`: the output of these places alone, `[B, Q, C]`. All of `x` is still attended to
+        """
+        y, weights = self.attention(self.norm1(x), with_weights, bias, gate, at)
+        x = (x if at is None else pick(x, at)) + y
         return x + self.mlp(self.norm2(x)), weights
+
+
+def pick(x: Tensor, at: Tensor) -> Tensor:
+    """Tokens `[B, Q, C]` of x `[B, S, C]` at the places int64 `[B, Q]`."""
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
 
 
 def initialise_linear(module: nn.Module) -> None:

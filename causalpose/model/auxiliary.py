@@ -15,18 +15,24 @@ from torch import Tensor, nn
 
 from causalpose.config import ModelConfig
 from causalpose.errors import CausalPoseError
-from causalpose.model.attention import Block, initialise_linear
+from causalpose.model.attention import Block, initialise_linear, pick
 from causalpose.model.masking import noise_mask, token_mask
 from causalpose.model.randomness import normal, uniform
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A corrupted copy of the clip's tokens: tokens `[B, T, N, C]`, and which of them were corrupted, bool `[B, T, N]`."""
+    """A corrupted copy of the clip's tokens: tokens `[B, T, N, C]`, and which of them were corrupted, bool `[B, T, N]`, as many in every
+    clip."""
 
     name: str
     tokens: Tensor
     chosen: Tensor
+
+    @property
+    def places(self) -> Tensor:
+        """The corrupted places in order, int64 `[B, Q]`, counted over all `TN`."""
+        return self.chosen.flatten(1).nonzero()[:, 1].view(len(self.chosen), -1)
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,15 @@ class Decoder(nn.Module):
         self.out = nn.Linear(width, width)
         self.out.apply(initialise_linear)
 
-    def forward(self, mixed: Tensor) -> Tensor:
-        """mixed `[B, T, N, C]` -> restored tokens `[B, T, N, C]`."""
+    def forward(self, mixed: Tensor, at: Tensor) -> Tensor:
+        """mixed `[B, T, N, C]` -> restored tokens `[B, Q, C]` of the places int64 `[B, Q]` among all `TN`.
+
+        Nobody looks at the others, so the last block computes those alone.
+        """
         x = mixed.flatten(1, 2)
-        for block in self.blocks:
-            x, _ = block(x)
-        return self.out(self.norm(x)).view_as(mixed)
+        for i, block in enumerate(self.blocks):
+            x, _ = block(x, at=at if i == len(self.blocks) - 1 else None)
+        return self.out(self.norm(x if len(self.blocks) else pick(x, at)))
 
 
 class Auxiliary(nn.Module):
@@ -137,15 +146,16 @@ class Auxiliary(nn.Module):
         out = {"target_variance": target.detach().flatten(0, 2).var(0).mean()}
         if not self.restores:
             return out
-        if self.config.normalise:
-            target = F.layer_norm(target, target.shape[-1:])
         for branch, encoded in zip(branches, mixed, strict=True):
-            error = self._difference(self.decoders[branch.name](encoded).float(), target)  # [B, T, N]
-            out[branch.name] = self.weights[branch.name] * (error * branch.chosen).sum() / branch.chosen.sum()
+            at = branch.places  # [B, Q]
+            restored = self.decoders[branch.name](encoded, at).float()
+            wanted = pick(target.flatten(1, 2), at)
+            wanted = F.layer_norm(wanted, wanted.shape[-1:]) if self.config.normalise else wanted
+            out[branch.name] = self.weights[branch.name] * self._difference(restored, wanted).mean()
         return out
 
     def _difference(self, restored: Tensor, target: Tensor) -> Tensor:
-        """Difference of every token from its target: `[B, T, N, C]` twice -> `[B, T, N]`."""
+        """Difference of every token from its target: `[B, Q, C]` twice -> `[B, Q]`."""
         if self.config.loss == "cosine":
             return 1 - F.cosine_similarity(restored, target, dim=-1)
         loss = F.mse_loss if self.config.loss == "mse" else F.smooth_l1_loss

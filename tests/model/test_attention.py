@@ -1,9 +1,10 @@
 """The shared transformer block."""
 
+import pytest
 import torch
 
 from causalpose.config import preset
-from causalpose.model.attention import Attention, Block, fused_pays
+from causalpose.model.attention import Attention, Block, fused_pays, pick
 from causalpose.model.backbone import Backbone
 
 
@@ -36,6 +37,20 @@ def test_fused_attention_is_the_written_one():
         found.append((y, *torch.autograd.grad(y.square().sum(), (x, g, attention.qkv.weight))))
     for fused, written in zip(*found, strict=True):
         torch.testing.assert_close(fused, written, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_a_block_at_some_places_is_the_block_there(with_weights):
+    """Computing only what somebody looks at changes neither the output there nor any gradient."""
+    block, at, found = Block(16, 4, 2.0), torch.tensor([[0, 3, 4], [6, 1, 2]]), []
+    for whole in (True, False):
+        x = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        y, weights = block(x, with_weights, at=None if whole else at)
+        y = pick(y, at) if whole else y
+        assert weights is None or weights.shape == (2, 4, 7 if whole else 3, 7)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, *block.parameters()))))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
 def test_fused_attention_where_it_pays():

@@ -100,6 +100,20 @@ def test_loss_counts_corrupted_tokens_only():
     assert auxiliary.losses(tokens, branches, [spoilt])["mask"] != loss
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_loss_by_hand(depth):
+    """Decode everything, square the differences from the normalised clean tokens, and average over the chosen ones."""
+    auxiliary = Auxiliary(override(TINY, {"mcl.decoder_depth": depth}))
+    tokens, mixed = torch.randn(2, 3, 48, 128), torch.randn(2, 3, 48, 128)
+    branches = auxiliary.corrupt(tokens, seeded())
+    losses = auxiliary.losses(tokens, branches, [mixed, mixed])
+    everywhere = torch.arange(144).expand(2, -1)
+    for branch in branches:
+        restored = auxiliary.decoders[branch.name](mixed, everywhere).view_as(tokens)
+        error = (restored - torch.nn.functional.layer_norm(tokens, (128,))).square().mean(-1)
+        torch.testing.assert_close(losses[branch.name], error[branch.chosen].mean())
+
+
 def test_target_carries_no_gradient_and_collapse_shows():
     auxiliary = Auxiliary(TINY)
     tokens = torch.randn(2, 3, 48, 128, requires_grad=True)
