@@ -48,6 +48,18 @@ class ConvStem(nn.Module):
         return self.layers(images).flatten(2).transpose(1, 2)
 
 
+class InRows(nn.Module):
+    """Tokens laid out one after the other in memory.
+
+    A convolution leaves them channel by channel, a sum takes the layout of its first term, and so every block's residual stream would
+    keep it, and every norm would copy.
+    """
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens `[B, N, C]` -> the same, contiguous."""
+        return tokens.contiguous()
+
+
 class Backbone(nn.Module):
     """`frames [B, T, 3, H, W]` (uint8, or float in [0, 1]) to `tokens [B, T, N, C]`; the frames share the weights."""
 
@@ -57,6 +69,8 @@ class Backbone(nn.Module):
         self.vit = _from_numbers(config) if config.backbone.name == "vit" else _named(config)
         if config.backbone.padding:
             _pad(self.vit, config)
+        if isinstance(getattr(self.vit, "norm_pre", None), nn.Identity):
+            self.vit.norm_pre = InRows()
         self.vit.set_grad_checkpointing(config.backbone.checkpointing)
         self._attentions = [block.attn for block in self.vit.blocks if hasattr(block.attn, "fused_attn")]
         # Not persistent: constants, not weights. The 255 of uint8 input is folded in, which saves a pass over the images.

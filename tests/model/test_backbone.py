@@ -74,3 +74,13 @@ def test_timm_presets(name):
 def test_wrong_names(changes, message):
     with pytest.raises(CausalPoseError, match=message):
         Backbone(override(TINY, changes))
+
+
+@pytest.mark.parametrize("stem", ["conv", "patch"])
+def test_blocks_see_tokens_one_after_the_other(stem):
+    """In memory, so that no norm has to copy them."""
+    backbone = Backbone(preset("tiny", [f"model.backbone.stem={stem}"]).model)
+    backbone.vit.blocks[-1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].is_contiguous()))
+    seen = []
+    backbone(torch.rand(1, 2, 3, 64, 48))
+    assert seen == [True]
