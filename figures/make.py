@@ -139,6 +139,33 @@ def overview(folder: Path) -> None:
     save(figure, folder, "overview", svg=False, dpi=125)
 
 
+def social_card(folder: Path) -> None:
+    """The card of a shared link: the project's name and purpose above a clip, the same clip with causes changed, and a prediction."""
+    changes: list[dict[str, object]] = [{"background": 12}, {"lens": "defocus"}, {"occluders": None}]
+    clip = SHOWN.render([CLIP])[0]
+    predicted = _predicted()
+    figure = plt.figure(figsize=(12, 6.3))
+    figure.text(0.05, 0.84, "CausalPose", fontsize=44, weight="bold", va="center")
+    figure.text(0.05, 0.72, "Causal-inspired video pose estimation: a book that runs, and its ablations", fontsize=19, va="center")
+    shown = [("a clip", clip.frames[clip.target], clip.keypoints[clip.target])]
+    shown += [(f"do({scenes.setting_text(change)})", SHOWN.do(**change).render([CLIP]).frames[0, clip.target], None) for change in changes]
+    if predicted is not None:
+        shown.append(("predicted", clip.frames[clip.target], predicted))
+    width, gap = 0.9 / len(shown), 0.012
+    for place, (title, frame, joints) in enumerate(shown):
+        axis = figure.add_axes((0.05 + place * width + gap / 2, 0.05, width - gap, 0.54))
+        show_frame(axis, frame)
+        axis.set_anchor("N")
+        axis.set_title(title, fontsize=14)
+        if joints is not None:
+            draw_skeleton(axis, joints, "posetrack15", size=4.5)
+    with plt.rc_context(STYLE | {"savefig.bbox": None}):  # the services' size: 1200 x 630 pixels, nothing cut off
+        pixels = io.BytesIO()
+        figure.savefig(pixels, format="png", dpi=100)
+    plt.close(figure)
+    save_pixels(np.asarray(Image.open(pixels).convert("RGB")), folder, "social_card", social_card.__doc__)
+
+
 def cost(folder: Path) -> None:
     """Costs on paper of every preset: operations and kept memory rise with the frames of a clip; keeping fewer tokens saves little."""
     from causalpose.benchmark.run import read
@@ -255,7 +282,7 @@ def trial_disagreements(folder: Path) -> None:
 
 
 FIGURES: dict[str, Callable[[Path], None]] = {
-    f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview)
+    f.__name__: f for f in (causal_graph, scene_sheet, do_pairs, severities, difficulty, biased_graph, biased_clips, overview, social_card)
 } | {f"study_{name}": partial(study, name) for name in STUDIES if records.finished(RESULTS / name / "book")}
 FIGURES |= {f.__name__: f for f in (dial_tcis, dial_clustering) if records.finished(RESULTS / f.__name__.removeprefix("dial_") / "book")}
 if (RESULTS / "attribution" / "book" / "provenance.json").is_file():

@@ -188,14 +188,34 @@ def chapters(book: Path = BOOK) -> list[Path]:
     return [path for path in pages if "kernelspec" in path.read_text()[:600]]
 
 
-def write(out: Path, book: Path = BOOK) -> dict[str, tuple[Path, Path]]:
-    """Write both notebooks of every chapter into a folder; the paths by the chapter's name."""
+# The first cell of a notebook that is opened where nothing is installed, such as Colab.
+FETCH = """# Where the library is not installed: fetch it, install it, and work where the book's pages lie.
+import importlib.util, os, sys
+if importlib.util.find_spec("causalpose") is None:
+    !git clone --quiet --depth 1 {repository} causalpose-book
+    %pip install --quiet -e ./causalpose-book
+    sys.path.insert(0, os.path.abspath("causalpose-book"))
+    os.chdir("causalpose-book/book")"""
+
+
+def fetching(repository: str) -> nbformat.NotebookNode:
+    """The cell that makes a notebook run on a machine that has only Python and git."""
+    return nbformat.v4.new_code_cell(FETCH.format(repository=repository), id="cell-fetch")
+
+
+def write(out: Path, book: Path = BOOK, repository: str = "") -> dict[str, tuple[Path, Path]]:
+    """Write both notebooks of every chapter into a folder; the paths by the chapter's name.
+
+    With a repository's public address each notebook begins by fetching it where the library is not installed.
+    """
     written = {}
     for path in chapters(book):
         name = path.relative_to(book).with_suffix("").as_posix()
         pair = split(path.read_text(), name)
         files = tuple(out / f"{name}{suffix}.ipynb" for suffix in ("-student", "-solved"))
         for file, content in zip(files, pair, strict=True):
+            if repository:
+                content.cells.insert(0, fetching(repository))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(nbformat.writes(content) + "\n", encoding="utf-8")
         written[name] = files

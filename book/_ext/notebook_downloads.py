@@ -26,7 +26,8 @@ def write_notebooks(app: Sphinx) -> None:
     if app.builder.format != "html":
         return
     try:
-        app.env.chapter_notebooks = sorted(exercise_notebooks.write(Path(app.outdir) / FOLDER, Path(app.srcdir)))
+        public = getattr(app.config, "chapter_notebooks_clone", "")  # of the extension public_address, where there is one
+        app.env.chapter_notebooks = sorted(exercise_notebooks.write(Path(app.outdir) / FOLDER, Path(app.srcdir), public))
     except exercise_notebooks.Fault as fault:
         raise ExtensionError(str(fault)) from fault
 
