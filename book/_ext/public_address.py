@@ -17,7 +17,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-
 VARIABLE = "CAUSALPOSE_REPOSITORY"
 BINDER, COLAB = "https://mybinder.org", "https://colab.research.google.com"
 # The branch that holds the built pages, and in them the notebooks: Colab opens notebooks from a repository only.

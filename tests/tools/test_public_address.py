@@ -13,7 +13,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from tools.check_book import ROOT, read_page
 
-CHAPTER = """---
+CHAPTER = r"""---
 jupytext:
   text_representation:
     extension: .md
@@ -26,7 +26,7 @@ kernelspec:
 
 # A *page* where 1 < 2
 
-What it is "about".
+It says that 2 > 1.
 
 ```{code-cell} ipython3
 1 + 1
@@ -87,7 +87,7 @@ def test_with_an_address_a_chapter_has_buttons_and_every_page_a_card(build, monk
     assert colab in links
     assert "mybinder" not in (html / "index.html").read_text(), "a page without code has nothing to launch"
     card = metas((html / "chapter.html").read_text())
-    assert card["og:title"] == "A page where 1 &lt; 2" and card["og:description"] == "What it is &quot;about&quot;."
+    assert card["og:title"] == "A page where 1 &lt; 2" and card["og:description"] == "It says that 2 &gt; 1."
     assert card["og:url"] == "https://some-one.github.io/pose-book/chapter.html"
     assert card["og:image"] == "https://some-one.github.io/pose-book/_static/social_card.png"
     assert metas((html / "index.html").read_text())["og:url"].endswith("/index.html")
@@ -107,7 +107,7 @@ def test_the_card_is_there_and_has_the_services_size(build):
 
 
 def test_other_hosts(build, monkeypatch):
-    """GitLab has Binder but no Colab; elsewhere the pages' place has to be said, or there is no card. The theme's setting knows three hosts."""
+    """GitLab has Binder but no Colab; elsewhere there is a card only if the pages' place is said."""
     gitlab = build("https://gitlab.com/group/sub/book")
     text = (gitlab / "chapter.html").read_text()
     assert "/v2/gl/group%2Fsub%2Fbook/main" in text and "colab" not in text
