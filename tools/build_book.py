@@ -2,7 +2,7 @@
 
 Jupyter Book's cache looks at a chapter's code cells only. A change in the library, in the pinned packages, in the shipped weights or
 in the recorded results would leave old pictures on the pages. So the cache carries a key made from all of them, and is cleared
-when the key changes.
+when the key changes. What the cache lacks is run two chapters at a time before the pages are made (`execute_chapters`).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import check_records
+from tools import check_records, execute_chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -60,17 +60,21 @@ def refresh_cache(root: Path, cache: Path, key_file: Path) -> bool:
 
 def main() -> None:
     """Refuse stale records, clear a stale cache, then run Jupyter Book."""
+    start = time.perf_counter()
     check_records.main()
     if refresh_cache(ROOT, CACHE, KEY):
         print("The library, the pins, the weights or the results changed: every chapter runs again.")
     # Pages that left the table of contents, executed copies and error reports of an earlier run must not survive.
     for folder in ("html", "jupyter_execute"):
         shutil.rmtree(BUILD / folder, ignore_errors=True)
+    # Failures are not reported here: Jupyter Book runs a chapter that failed again, and stops the build with its report.
+    execute_chapters.execute(ROOT / "book", CACHE, execute_chapters.configuration(ROOT))
     # Started through its function, because a console script names the place where the environment was made.
     program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*program, "build", "book", "--config", "_config.yml", "--path-output", "."]
-    start = time.perf_counter()
-    finished = subprocess.run([*command, "--all", "-W", "--keep-going"], cwd=ROOT, stdin=subprocess.DEVNULL)
+    finished = subprocess.run(
+        [*command, "--all", "-W", "--keep-going"], cwd=ROOT, stdin=subprocess.DEVNULL, env=os.environ | execute_chapters.ONE_THREAD
+    )
     if finished.returncode:
         reports = sorted((BUILD / "html" / "reports").rglob("*.err.log"))
         sys.exit("error: the book did not build (see above)" + "".join(f"\n  report: {path}" for path in reports))
