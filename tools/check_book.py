@@ -22,7 +22,7 @@ from causalpose.experiments import quoting
 
 ROOT = Path(__file__).resolve().parent.parent
 # A page heavier than this, pictures included and shared scripts left out, loads slowly for somebody.
-HEAVIEST_PAGE = 5_000_000
+HEAVIEST_PAGE = 1_500_000
 # Alternative text shorter than this names a picture ("plot") and does not say what it shows.
 SHORTEST_ALT = 15
 CODE_CELL = re.compile(r"^(?:`{3,}|:{3,})\{code-cell\}", re.MULTILINE)
@@ -219,7 +219,7 @@ def check(book: Path, build: Path, results: Path = ROOT / "ablations" / "results
         faults += [f"{name}: {fault}; build the book again" for fault in quoting.faults(written, results)]
         text, pictures = weight(page, file)
         if text + pictures > HEAVIEST_PAGE:
-            faults.append(f"{name}: weighs {(text + pictures) / 1e6:.1f} MB; keep a page under {HEAVIEST_PAGE / 1e6:.0f} MB")
+            faults.append(f"{name}: weighs {(text + pictures) / 1e6:.1f} MB; keep a page under {HEAVIEST_PAGE / 1e6:.1f} MB")
         counts = f"{cells:>5} {page.outputs:>8} {len(page.images):>9}"
         measures.append(f"{name:<28} {counts} {text / 1000:>8.0f} {pictures / 1000:>12.0f} {quotations:>8}")
     faults += style_faults(html)

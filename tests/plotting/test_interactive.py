@@ -1,10 +1,13 @@
 """Pictures of which one is shown at a time."""
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from causalpose.errors import CausalPoseError
 from causalpose.plotting import interactive
@@ -44,6 +47,24 @@ def test_html_is_whole_and_bears_alternatives(clip) -> None:
     names = [re.search(r'id="(cp-\w+)"', page)[1] for page in pages]
     assert len(set(names)) == len(names)
     assert 'type="radio"' in pages[1] and 'type="range"' in pages[0] and "Play" in pages[0]
+
+
+def _decoded(address: str) -> tuple[np.ndarray, int]:
+    """Pixels of a `data:` address, and its bytes."""
+    content = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")), len(content)
+
+
+def test_pictures_are_light_and_look_the_same(clip) -> None:
+    """A palette makes a film half as heavy as full colour; colours are off by 1.5 % on average, and few colours stay exact."""
+    picture = interactive.player(clip, {"one": torch.rand(3, 8, 6)}).pictures[0]
+    found, weight = _decoded(interactive._encode(picture))
+    whole = io.BytesIO()
+    Image.fromarray(picture).save(whole, "PNG", optimize=True)
+    assert weight < 0.5 * whole.tell()
+    assert np.abs(found.astype(int) - picture).mean() < 0.015 * 255
+    flat = np.arange(200, dtype=np.uint8).reshape(20, 10, 1).repeat(3, 2)
+    assert (_decoded(interactive._encode(flat))[0] == flat).all()
 
 
 def test_bad_input_is_one_error(clip) -> None:

@@ -104,6 +104,15 @@ def test_fault_of_a_page(book: Book, old: str, new: str, fault: str) -> None:
     assert re.search(fault, found), found
 
 
+def test_heavy_page(book: Book) -> None:
+    """The page and its pictures together: just under a megabyte and a half passes, a picture more does not."""
+    book.write(book.html / "_images" / "p.png", "x" * 1_490_000)
+    assert book.faults() == []
+    book.write(book.html / "_images" / "p.png", "x" * 1_500_000)
+    (found,) = book.faults()
+    assert "one: weighs 1.5 MB" in found and "under 1.5 MB" in found
+
+
 def test_missing_page(book: Book) -> None:
     """A chapter in the table of contents without a page (its links are dead as well)."""
     (book.html / "one.html").unlink()
