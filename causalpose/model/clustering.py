@@ -93,8 +93,10 @@ def squared_distances(points: Tensor, panels: int = 1) -> Tensor:
     return out
 
 
-def _panels(points: Tensor) -> int:
-    """Four on a CPU, where the product is what takes the time; one elsewhere, and for few points, where small products are the slower."""
+def panels(points: Tensor) -> int:
+    """In how many panels to compute the distances: four on a CPU, where the product is what takes the time; one elsewhere, and for few
+    points, where small products are the slower.
+    """
     return 4 if points.device.type == "cpu" and points.shape[1] >= 256 else 1
 
 
@@ -107,7 +109,7 @@ def dpc_knn(points: Tensor, count: int, neighbours: int, tie_break: Tensor) -> T
     are the centres; every point joins its nearest centre.
     """
     S = points.shape[1]
-    distance = squared_distances(points, _panels(points))
+    distance = squared_distances(points, panels(points))
     nearest = distance.topk(min(neighbours, S), dim=-1, largest=False, sorted=False).values
     density = (-nearest.mean(-1)).exp() + tie_break
     denser = density[:, None, :] > density[:, :, None]  # [B, i, j]: j is denser than i

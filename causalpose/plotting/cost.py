@@ -63,13 +63,13 @@ def growth_figure(results: pd.DataFrame) -> Figure:
     rows = rows.assign(tokens=tokens).sort_values("tokens")
     figure, axes = panels(1, 1, height=3.0, width=4.4, pictures=False)
     axis = axes[0, 0]
-    axis.plot(rows["tokens"], rows["value"], "o-", color=unit(CYCLE[0]), label="one product, partial sort")
+    axis.plot(rows["tokens"], rows["value"], "o-", color=unit(CYCLE[0]), label="half a product, partial sort")
     axis.plot(rows["tokens"], rows["reference"], "s--", color=unit(CYCLE[1]), label="plain form")
     axis.set(xlabel="tokens to cluster", ylabel="ms a clip", xscale="log", yscale="log")
     _plain_numbers(axis.xaxis)
     _plain_numbers(axis.yaxis)
     axis.set_xticks(rows["tokens"])
-    axis.legend()
+    axis.legend(loc="upper left")
     return figure
 
 
