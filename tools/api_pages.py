@@ -23,6 +23,11 @@ PARTS = {
     "benchmark": ("Benchmarks", "What is fast, against what."),
 }
 TITLE = {"": "ground"}
+NAMES = """(api-names)=
+# Every name
+
+The table of all public names is made as the book is built (`book/_ext/library_names.py`).
+"""
 
 
 def modules(part: str) -> list[str]:
@@ -48,7 +53,8 @@ def page(part: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every page by its path."""
-    return {PAGES / f"{TITLE.get(part, part)}.md": page(part) for part in PARTS if modules(part)}
+    wanted = {PAGES / f"{TITLE.get(part, part)}.md": page(part) for part in PARTS if modules(part)}
+    return wanted | {PAGES / "names.md": NAMES}
 
 
 def main() -> None:
