@@ -1,7 +1,8 @@
 """All benchmarks under one roof: `run` measures the wanted sections, `record` keeps what was found, `read` gives it back.
 
 The record is a folder: `results.csv`, tidy rows of `COLUMNS`; `cost.csv`, the table of costs on paper; `provenance.json`, the machine, the
-code, what each section took and why a section is missing, and the hash of each file. A section recorded again replaces its own rows only.
+code, what each section took and why a section is missing, and the hash of each file. A section recorded again replaces its own rows only,
+and `merge` brings in sections that were recorded in a folder of their own.
 """
 
 import importlib
@@ -177,29 +178,38 @@ def document(bench: Bench) -> dict:
 
 def record(bench: Bench, folder: Path | str) -> Path:
     """Write a record, or into the one that is there: sections measured now replace their rows. Returns the folder."""
-    folder = Path(folder)
-    before = read(folder) if (folder / PROVENANCE).is_file() else None
-    measured = set(bench.seconds)
-    results, cost, sections = bench.results, bench.cost, {}
-    if before is not None:
-        old = before.results[~before.results["section"].isin(measured)]
+    facts, sections = here(), {}
+    for name, seconds in bench.seconds.items():
+        entry = {"seconds": seconds, "threads": torch.get_num_threads(), **{key: facts[key] for key in _OF_A_SECTION}}
+        entry |= {"processor": facts["machine"]["processor"], "torch": facts["versions"]["torch"]}
+        sections[name] = entry | ({"missing": bench.missing[name]} if name in bench.missing else {})
+    return _write(Path(folder), bench.results, bench.cost, {"sections": sections, **facts})
+
+
+def merge(folder: Path | str, other: Path | str) -> Path:
+    """The sections of another record into this one, each with the provenance that it has there. Returns the folder."""
+    found = read(other)
+    return _write(Path(folder), found.results, found.cost, found.provenance)
+
+
+def _write(folder: Path, results: pd.DataFrame, cost: pd.DataFrame | None, provenance: dict) -> Path:
+    """Replace the rows of the sections that `provenance` names; what is said once for all is the provenance's."""
+    sections = provenance["sections"]
+    if (folder / PROVENANCE).is_file():
+        before = read(folder)
+        old = before.results[~before.results["section"].isin(list(sections))]
         results = pd.concat([old, results], ignore_index=True) if len(old) and len(results) else (old if len(old) else results)
         cost = before.cost if cost is None else cost
-        sections = before.provenance["sections"]
+        sections = before.provenance["sections"] | sections
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / RESULTS) as temporary:
         results.to_csv(temporary, index=False, float_format="%.6g")
     if cost is not None:
         with replacing(folder / COST) as temporary:
             cost.to_csv(temporary, index=False, float_format="%.6g")
-    facts = here()
-    for name, seconds in bench.seconds.items():
-        entry = {"seconds": seconds, "threads": torch.get_num_threads(), **{key: facts[key] for key in _OF_A_SECTION}}
-        entry |= {"processor": facts["machine"]["processor"], "torch": facts["versions"]["torch"]}
-        sections[name] = entry | ({"missing": bench.missing[name]} if name in bench.missing else {})
     files = {name: file_hash(folder / name) for name in (RESULTS, COST) if (folder / name).is_file()}
     with replacing(folder / PROVENANCE) as temporary:
-        text = json.dumps({"sections": sections, **facts, "files": files}, indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps({**provenance, "sections": sections, "files": files}, indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return folder
 

@@ -84,6 +84,19 @@ def test_a_record_is_read_back_and_a_section_replaces_its_own_rows(tmp_path, mon
         run.read(tmp_path / "other")
 
 
+def test_merged_sections_keep_their_provenance(tmp_path, monkeypatch):
+    """A section measured elsewhere replaces its rows, and says where it comes from; the others stay."""
+    here, other, facts = tmp_path / "here", tmp_path / "other", run.here()
+    run.record(run.Bench(pd.concat([rows("peak", 1.0), rows("reuse", 1.0)]), None, {}, {"peak": 1.0, "reuse": 1.0}), here)
+    monkeypatch.setattr(run, "here", lambda: {**facts, "commit": "another"})
+    run.record(run.Bench(rows("peak", 8.0), None, {}, {"peak": 2.0}), other)
+    monkeypatch.undo()
+    found = run.read(run.merge(here, other))
+    assert found.results.set_index("section")["value"].to_dict() == {"peak": 8.0, "reuse": 1.0}
+    commits = {name: section["commit"] for name, section in found.provenance["sections"].items()}
+    assert commits == {"peak": "another", "reuse": facts["commit"]} and found.provenance["sections"]["peak"]["seconds"] == 2.0
+
+
 def test_aims_are_met_or_missed():
     frame = pd.DataFrame(
         [("stage-2", "base 256x192, T=5", "blocks", 1.0, "ms", 2.0, 2.0), ("clustering", "8 x 672 tokens of 768", "t", 3.0, "ms", 9.0, 3.0),
