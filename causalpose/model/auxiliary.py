@@ -16,23 +16,25 @@ from torch import Tensor, nn
 from causalpose.config import ModelConfig
 from causalpose.errors import CausalPoseError
 from causalpose.model.attention import Block, initialise_linear, pick
-from causalpose.model.masking import noise_mask, token_mask
+from causalpose.model.masking import masked_tokens, noise_mask, noised_tokens, token_mask
 from causalpose.model.randomness import normal, uniform
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A corrupted copy of the clip's tokens: tokens `[B, T, N, C]`, and which of them were corrupted, bool `[B, T, N]`, as many in every
-    clip."""
+    """A corrupted copy of the clip's tokens: tokens `[B, T, N, C]`, and which of them were corrupted, bool `[B, T, N]`, `count` in
+    every clip."""
 
     name: str
     tokens: Tensor
     chosen: Tensor
+    count: int
 
     @property
     def places(self) -> Tensor:
-        """The corrupted places in order, int64 `[B, Q]`, counted over all `TN`."""
-        return self.chosen.flatten(1).nonzero()[:, 1].view(len(self.chosen), -1)
+        """The corrupted places in order, int64 `[B, count]`, counted over all `TN`."""
+        # Sorted, not looked for: the shape is known beforehand, so nothing waits for a GPU, and meta tensors have one as well.
+        return self.chosen.flatten(1).byte().argsort(dim=1, descending=True, stable=True)[:, : self.count]
 
 
 @dataclass(frozen=True)
@@ -118,18 +120,19 @@ class Auxiliary(nn.Module):
 
     def corrupt(self, tokens: Tensor, generator: torch.Generator | None = None, views: Views | None = None) -> list[Branch]:
         """tokens `[B, T, N, C]`, clean -> one corrupted copy per task; `views` holds the erased copy where that is asked for."""
-        branches = []
+        branches, frames = [], tokens.shape[1]
         if "mask" in self.weights:
+            count = masked_tokens(self.config, frames, self.grid)
             if self.erases:
                 if views is None or views.erased is None:
                     raise CausalPoseError("mcl.content = 'erased' needs the pictures: call the model on frames, not on tokens alone")
-                branches.append(Branch("mask", views.erased.to(tokens.dtype), views.chosen))
+                branches.append(Branch("mask", views.erased.to(tokens.dtype), views.chosen, count))
             else:
                 chosen = self._places(tokens.shape[0], tokens.shape[1], tokens.device, generator)
-                branches.append(Branch("mask", self._replaced(tokens, chosen, generator), chosen))
+                branches.append(Branch("mask", self._replaced(tokens, chosen, generator), chosen, count))
         if "noise" in self.weights:
             chosen = noise_mask(self.config, tokens.shape[0], tokens.shape[1], self.grid, tokens.device, generator)
-            branches.append(Branch("noise", self._noisy(tokens, chosen, generator), chosen))
+            branches.append(Branch("noise", self._noisy(tokens, chosen, generator), chosen, noised_tokens(self.config, frames, self.grid)))
         return branches
 
     def losses(self, tokens: Tensor, branches: list[Branch], mixed: list[Tensor], views: Views | None = None) -> dict[str, Tensor]:

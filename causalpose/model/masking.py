@@ -35,14 +35,29 @@ def token_mask(
     return (in_rows[..., :, None] & in_columns[..., None, :]).flatten(2)
 
 
+def masked_tokens(config: MCLConfig, frames: int, grid: tuple[int, int]) -> int:
+    """How many tokens of a clip `token_mask` chooses."""
+    places = grid[0] * grid[1]
+    if config.mask_pattern == "block":
+        high, wide = rectangle(config.mask_ratio, grid)
+        return frames * high * wide
+    groups = frames if config.mask_pattern == "tube" or config.scope == "frame" else 1
+    return groups * _count(config.mask_ratio, frames * places // groups)
+
+
+def noised_tokens(config: MCLConfig, frames: int, grid: tuple[int, int]) -> int:
+    """How many tokens of a clip `noise_mask` chooses."""
+    groups = frames if config.scope == "frame" else 1
+    return groups * _noised(config, frames * grid[0] * grid[1] // groups)
+
+
 def noise_mask(
     config: MCLConfig, batch: int, frames: int, grid: tuple[int, int], device: torch.device, generator: torch.Generator | None = None
 ) -> Tensor:
     """Tokens to put noise on, bool `[B, T, N]`: exactly round(share · T · N) of every clip, or round(share · N) of every frame."""
     groups = frames if config.scope == "frame" else 1
     size = frames * grid[0] * grid[1] // groups
-    count = min(size, max(1, round(config.noise_share * size)))
-    return _exactly(count, (batch * groups, size), device, generator).view(batch, frames, -1)
+    return _exactly(_noised(config, size), (batch * groups, size), device, generator).view(batch, frames, -1)
 
 
 def rectangle(ratio: float, grid: tuple[int, int]) -> tuple[int, int]:
@@ -64,6 +79,11 @@ def rectangle(ratio: float, grid: tuple[int, int]) -> tuple[int, int]:
 def _count(ratio: float, total: int) -> int:
     """round(ratio · total), but never none (nothing to learn) nor all (nothing to restore from)."""
     return min(total - 1, max(1, round(ratio * total)))
+
+
+def _noised(config: MCLConfig, total: int) -> int:
+    """round(share · total), at least one."""
+    return min(total, max(1, round(config.noise_share * total)))
 
 
 def _exactly(count: int, shape: tuple[int, int], device: torch.device, generator: torch.Generator | None) -> Tensor:

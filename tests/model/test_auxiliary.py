@@ -114,6 +114,15 @@ def test_loss_by_hand(depth):
         torch.testing.assert_close(losses[branch.name], error[branch.chosen].mean())
 
 
+@pytest.mark.parametrize("scope", ["joint", "frame"])
+@pytest.mark.parametrize("pattern", ["random", "tube", "block"])
+@pytest.mark.parametrize("ratio", [0.01, 0.3, 0.5, 0.99])
+def test_places_are_the_chosen_ones_in_order(scope, pattern, ratio):
+    changes = {"mcl.scope": scope, "mcl.mask_pattern": pattern, "mcl.mask_ratio": ratio, "mcl.noise_share": ratio}
+    for branch in Auxiliary(override(TINY, changes)).corrupt(torch.randn(2, 3, 48, 128), seeded()):
+        assert branch.places.tolist() == [chosen.nonzero()[:, 0].tolist() for chosen in branch.chosen.flatten(1)]
+
+
 def test_target_carries_no_gradient_and_collapse_shows():
     auxiliary = Auxiliary(TINY)
     tokens = torch.randn(2, 3, 48, 128, requires_grad=True)
