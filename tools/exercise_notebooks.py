@@ -29,6 +29,7 @@ BOOK = ROOT / "book"
 SOLUTION, CHECK = "# solution", "# check"
 EXERCISE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{exercise\}(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.MULTILINE | re.DOTALL)
 LABEL = re.compile(r"^:label:\s*(\S+)\s*$", re.MULTILINE)
+OPTIONS = re.compile(r"\A(?::[a-z-]+:[^\n]*\n)+")  # label and class, which are for Sphinx
 START = re.compile(r"^(`{3,}|:{3,})\{solution-start\}\s*(?P<label>\S+)[^\n]*\n(?:^:[a-z-]+:[^\n]*\n)*^\1[ ]*$", re.MULTILINE)
 END = re.compile(r"^(`{3,}|:{3,})\{solution-end\}\s*\n^\1[ ]*$", re.MULTILINE)
 
@@ -170,7 +171,7 @@ def _clean(cells: list) -> list:
 
 def plain(text: str) -> str:
     """MyST for a notebook's own Markdown: roles become words, boxes become quotations, what only Sphinx can fill in is left out."""
-    text = EXERCISE.sub(lambda m: f"### Exercise: {m['title'].strip()}\n\n{LABEL.sub('', m['body']).strip()}", text)
+    text = EXERCISE.sub(lambda m: f"### Exercise: {m['title'].strip()}\n\n{OPTIONS.sub('', m['body']).strip()}", text)
     text = START.sub("**Solution**", text)
     text = END.sub("", text)
     text = re.sub(r"^(`{3,}|:{3,})\{footbibliography\}\s*\n\1[ ]*$", "(see the page of this chapter in the book)", text, flags=re.MULTILINE)

@@ -122,3 +122,9 @@ def test_chapters_have_four_exercises_or_more() -> None:
     for path in made.chapters():
         count = len(made.EXERCISE.findall(path.read_text()))
         assert count == 0 or count >= 4, f"{path.name} has {count} exercises"
+
+
+def test_an_exercise_shows_its_title_and_none_of_its_options() -> None:
+    """Label and class are for Sphinx; a line of the text that looks like one stays."""
+    text = made.plain(":::{exercise} One\n:label: a-one\n:class: goal-2\n\nCount.\n\n:not: an option\n:::\n")
+    assert text.split() == ["###", "Exercise:", "One", "Count.", ":not:", "an", "option"]
