@@ -132,12 +132,16 @@ def add_to_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
 
 
 def copy_card(app: Sphinx) -> None:
-    """The card's picture beside the pages. A faulty address stops the build here, before the first chapter runs."""
+    """The card's picture beside the pages, and the file without which GitHub leaves out `_static`.
+
+    A faulty address stops the build here, before the first chapter runs.
+    """
     where = address(app)
     if where is not None and where.pages and app.builder.format == "html":
         target = Path(app.outdir) / "_static" / CARD.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(CARD, target)
+        (Path(app.outdir) / ".nojekyll").touch()
 
 
 def tell_notebooks(app: Sphinx) -> None:

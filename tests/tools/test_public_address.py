@@ -100,6 +100,7 @@ def test_with_an_address_a_chapter_has_buttons_and_every_page_a_card(build, monk
 
 def test_the_card_is_there_and_has_the_services_size(build):
     html = build("https://github.com/some/book")
+    assert (html / ".nojekyll").is_file(), "GitHub would leave out every folder whose name begins with _"
     with Image.open(html / "_static" / "social_card.png") as picture:
         assert picture.size == (1200, 630)
     tags = metas((html / "chapter.html").read_text())
