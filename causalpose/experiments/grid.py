@@ -34,6 +34,8 @@ _STUDY_CODE = ("causalpose.experiments.studies", "causalpose.experiments.show", 
 _SHARED = (
     "preset", "model.keypoints", "model.height", "model.width", "model.frames", "model.backbone.", "model.encoder.", "model.head.", "data.",
 )  # fmt: skip
+# What a study decides by itself, seed by seed and stage by stage.
+_OWN = ("train.seed", "model.stage", "data.source")
 
 
 def digest(*facts: object) -> str:
@@ -201,6 +203,7 @@ def entries(name: str, asked: Asked) -> list[Entry]:
     arms, seeds = asked.chosen_arms(of), asked.chosen_seeds
     if not arms or not seeds:
         raise CausalPoseError("seeds and arms must each name at least one")
+    _leaves_arms_apart(of, arms, asked.overrides)
     protocol, out = asked.protocol(), []
     backbones = asked.chosen_backbones
     for arm in arms:
@@ -213,6 +216,19 @@ def entries(name: str, asked: Asked) -> list[Entry]:
             if arm.trained:
                 out.append(Entry(arm, seed, Evaluation(model(of, arm, asked, seed, backbones), protocol, asked.data)))
     return out
+
+
+def _leaves_arms_apart(of: Study, arms: Sequence[Arm], overrides: Iterable[str]) -> None:
+    """Settings for every arm alike may not replace what arms or seeds differ in: the table would compare a model with itself."""
+    for key in (text.partition("=")[0].strip() for text in overrides):
+        if key in _OWN:
+            raise CausalPoseError(f"override {key}: a study sets it by its own parameters (seeds, data, arms); leave the override out")
+        replaced = [arm.name for arm in arms if key in arm.changes]
+        if replaced:
+            raise CausalPoseError(
+                f"override {key} would replace what these arms of study {of.name} are about: {', '.join(replaced)}; "
+                "leave it out, or choose arms"
+            )
 
 
 def model(of: Study, arm: Arm, asked: Asked, seed: int, backbones: Sequence[str]) -> Model:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from causalpose.errors import CausalPoseError
 from causalpose.experiments import grid, jobs, modules
 from causalpose.experiments.arms import STUDIES, study
 from causalpose.model.cmpose import CMPose
@@ -27,6 +28,19 @@ def test_a_cell_is_another_cell_when_anything_that_counts_changes():
     tested = [only(test_clips=5), only(severity=4), only(test_split="val")]
     assert {cell.model.key for cell in tested} == {base.model.key}
     assert len({base.key, *(cell.key for cell in tested)}) == 1 + len(tested)
+
+
+@pytest.mark.parametrize("key", ["train.seed", "model.stage", "data.source", "model.fte.selector"])
+def test_an_override_may_not_replace_what_arms_and_seeds_differ_in(key):
+    """It would make one model of them all, and the table would still call them arms and seeds."""
+    asked = grid.Asked(seeds=(0, 1), arms=("attention", "random"), overrides=(f"{key}=1",))
+    with pytest.raises(CausalPoseError, match=f"override {key}"):
+        grid.entries("tcis", asked)
+
+
+def test_an_override_of_what_the_chosen_arms_share_is_taken():
+    asked = grid.Asked(seeds=(0,), arms=("attention", "random"), overrides=("model.fte.keep_rate=0.5",))
+    assert {entry.evaluation.model.config.model.fte.keep_rate for entry in grid.entries("tcis", asked)} == {0.5}
 
 
 def test_another_stage_below_is_another_cell():
@@ -103,7 +117,7 @@ def test_templates_come_to_the_very_cells(scale):
     from causalpose.experiments import parameters
 
     classes = {"backbone": parameters.BackboneParameters, "stage1": parameters.Stage1Parameters, "stage2": parameters.Stage2Parameters}
-    asked = grid.Asked(scale, seeds=(0, 1), overrides=("model.mcl.mask_ratio=0.6", "model.fte.depth=1"))
+    asked = grid.Asked(scale, seeds=(0, 1), overrides=("model.mcl.weight_mask=0.6", "model.fte.depth=1"))
     cells = {cell.key: cell for name in STUDIES for cell in grid.cells(grid.entries(name, asked))}
     seen = 0
     for job in jobs.jobs(list(STUDIES), asked):
