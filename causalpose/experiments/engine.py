@@ -191,7 +191,7 @@ def _snakemake(config, every, parallel, folder, place, arguments, progress, lock
             process.wait()
             raise
         refresh()
-    if process.returncode and not any((folder / "runs").rglob("*.log")):
+    if process.returncode and not any((place / "logs").glob("*.log")):  # it failed before any cell began
         print(log.read_text()[-2000:], file=sys.stderr)
 
 

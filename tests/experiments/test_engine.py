@@ -76,6 +76,12 @@ def test_every_cell_once_and_in_order(whole):
     assert all(place[need] < place[job.done] for job in jobs.values() for need in job.needs)
 
 
+def test_when_the_engine_itself_fails_its_own_words_are_shown(tmp_path):
+    code, _, errors = finish(tmp_path, CONFIG | {"studies": "tcis"}, arguments=("--no-such-option",))
+    assert code == 1
+    assert "--no-such-option" in errors
+
+
 def test_no_more_at_once_than_asked_for(whole):
     spans = [tuple(map(float, line.split()[1:])) for line in journal(whole)]
     assert max(sum(began <= moment < ended for began, ended in spans) for moment, _ in spans) <= 2
