@@ -34,7 +34,8 @@ def ablate(
     """Run the ablation grid through Snakemake: backbone, stage 1, stage 2, evaluation, study.
 
     Finished cells are never run again, also when another study asks for them; stopped at any moment, the same command goes on. Records of
-    finished studies go to ablations/results/STUDY/SCALE (scale smoke: runs/ablations/results).
+    finished studies go to ablations/results/STUDY/SCALE; those of scale smoke, and of runs that hold less
+    than the record that is there, to runs/ablations/results/STUDY/SCALE.
     """
     from causalpose.errors import CausalPoseError
     from causalpose.experiments import engine

@@ -224,14 +224,19 @@ def _alone(place: Path) -> Iterator:
 
 
 def publish(every: Sequence[Job], scale: str, folder: Path = ROOT) -> list[Path]:
-    """Copy the records of finished studies to where the book reads them, `ablations/results`; those of scale smoke stay in `runs`."""
-    results = folder / (grid.ROOT / "results" if scale == "smoke" else RESULTS)
+    """Copy the records of finished studies to where the book reads them, `ablations/results`.
+
+    Those of scale smoke stay in `runs`, and so does one that would replace a fuller record: a run with fewer arms or seeds, or of other
+    sizes, is a look at the matter and no new record.
+    """
     places = []
     for job in every:
         source = (folder / job.done).parent
         if job.kind != "study" or not (folder / job.done).is_file():
             continue
-        target = results / job.template / scale
+        record = RESULTS / job.template / scale
+        aside = scale == "smoke" or lesser(source / "provenance.json", folder / record / "provenance.json")
+        target = folder / (grid.ROOT / "results" / job.template / scale if aside else record)
         if not _same(source / "provenance.json", target / "provenance.json"):
             for path in sorted(source.iterdir(), key=lambda path: path.name == "provenance.json"):
                 if path.is_file() and not path.name.startswith("."):
@@ -239,6 +244,23 @@ def publish(every: Sequence[Job], scale: str, folder: Path = ROOT) -> list[Path]
                         shutil.copyfile(path, temporary)
         places.append(target.relative_to(folder))
     return places
+
+
+# What may differ between a record and the run that replaces it, if that holds all of its arms and seeds.
+_FREE = {"seeds", "arms", "main", "out", "results", "cell"}
+
+
+def lesser(run: Path, record: Path) -> bool:
+    """Whether a study's run, by its provenance, holds less than the record that is there, or was asked for other sizes or data."""
+    if not record.is_file():
+        return False
+    try:
+        new, old = (json.loads(path.read_text(encoding="utf-8")) for path in (run, record))
+        held = [{(entry["variant"], entry["seed"]) for entry in facts["entries"]} for facts in (new, old)]
+        asked = [{name: value for name, value in facts["parameters"].items() if name not in _FREE} for facts in (new, old)]
+    except (ValueError, KeyError, TypeError):
+        return False  # what is there is no record of a study
+    return not held[1] <= held[0] or asked[0] != asked[1]
 
 
 def _same(left: Path, right: Path) -> bool:

@@ -3,11 +3,12 @@
 import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from causalpose.errors import CausalPoseError
 from causalpose.plotting.palette import CYCLE, unit
-from causalpose.plotting.style import panels
+from causalpose.plotting.style import FAINT, panels
 
 MARKERS = "osD^v"
 
@@ -43,7 +44,11 @@ def cost_figure(cost: pd.DataFrame, *, keep_rate: float = 0.3, frames: int = 5, 
     for axis in axes[0, :2]:
         axis.set_xticks(sorted(cost["frames"].unique()))
         _plain_numbers(axis.yaxis)
-    axes[0, 0].legend(loc="upper left", ncols=2)
+    handles, _ = axes[0, 0].get_legend_handles_labels()
+    handles += [
+        Line2D([], [], color=FAINT, linestyle="-" if index == size else "--", label=f"{index[0]} × {index[1]} pixels") for index in sizes
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)  # in the panels it would hide lines
     return figure
 
 

@@ -197,3 +197,30 @@ def test_forecast_learns_from_finished_cells(whole, tmp_path):
 def test_wrong_settings(given, part):
     with pytest.raises(CausalPoseError, match=part):
         engine.asked_from({"scale": "smoke"} | given)
+
+
+def provenance(path: Path, pairs: set[tuple[str, int]], **parameters) -> Path:
+    """What a record says of the run that made it."""
+    asked = {"scale": "book", "steps": None, "seeds": sorted({seed for _, seed in pairs}), "main": True} | parameters
+    entries = [{"variant": variant, "seed": seed} for variant, seed in sorted(pairs)]
+    path.write_text(json.dumps({"parameters": asked, "entries": entries}))
+    return path
+
+
+FULL = {("none", 0), ("none", 1), ("mask", 0), ("mask", 1)}
+
+
+@pytest.mark.parametrize(
+    "pairs, parameters, expected",
+    [
+        (FULL, {}, False),
+        (FULL | {("none", 2), ("mask", 2)}, {"main": False}, False),
+        ({("none", 0), ("mask", 0)}, {}, True),
+        ({("none", 0), ("none", 1)}, {"arms": ["none"]}, True),
+        (FULL, {"steps": 50}, True),
+    ],
+)
+def test_a_lesser_run_does_not_replace_a_record(tmp_path, pairs, parameters, expected):
+    record = provenance(tmp_path / "record.json", FULL)
+    assert engine.lesser(provenance(tmp_path / "run.json", pairs, **parameters), record) is expected
+    assert engine.lesser(tmp_path / "run.json", tmp_path / "absent.json") is False
