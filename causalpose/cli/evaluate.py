@@ -106,6 +106,8 @@ def _measure(
 
     if boxes is not None and data == SCENES:
         raise CausalPoseError("--boxes are for real video; scenes bring their own")
+    if decoder not in DECODERS:
+        raise CausalPoseError(f"--decoder {decoder} is not one of: {', '.join(DECODERS)}")
     place = by_name(device)
     model, config, provenance = checkpoints.load(checkpoint, device=place)
     config = replace(config, data=replace(config.data, boxes="" if boxes is None else str(boxes), box_score=box_score))
@@ -115,7 +117,7 @@ def _measure(
         "frames": config.model.frames if config.model.stage else 1,
         "size": [config.model.height, config.model.width],
         "flip_test": flip,
-        "decoding": DECODERS.get(decoder, decoder),
+        "decoding": DECODERS[decoder],
         "metric": "PCK in per cent: mean over joints of the share within the threshold times the clip's scale",
     }
     console, rows, protocols, losses = Console(), [], [], []

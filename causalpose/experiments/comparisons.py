@@ -115,8 +115,9 @@ def sentence(row: pd.Series) -> str:
     where = "over all conditions" if row.condition == "all" else f"under {row.condition.replace('_', ' ')}"
     if not statistics.distinguishable(row.low, row.high):
         return f"{row.variant} and {row.against} are not distinguishable {where} ({figures})"
-    verb = "beats" if row["mean"] > 0 else "falls behind"
-    return f"{row.variant} {verb} {row.against} {where} by {figures.lstrip('-') if row['mean'] > 0 else figures}"
+    if row["mean"] > 0:
+        return f"{row.variant} beats {row.against} {where} by {figures}"
+    return f"{row.variant} falls behind {row.against} {where} ({figures})"
 
 
 def summary(compared: pd.DataFrame, metric: str = "PCK@0.2", condition: str = "all") -> str:

@@ -70,6 +70,8 @@ def asked_from(config: Mapping[str, object]) -> Asked:
             raise CausalPoseError(f'{name} = {config[name]!r} must be whole numbers, such as "0,1,2"') from None
     if "main" in values:
         values["main"] = str(values["main"]).lower() in ("true", "1", "yes")
+    if any(seed < 0 for seed in values.get("seeds", ())):
+        raise CausalPoseError(f"seeds = {config['seeds']} must not be negative")
     for name in ("steps", "batch", "clips", "test_clips"):
         if name in values and int(values[name]) < 1:
             raise CausalPoseError(f"{name} = {values[name]} must be at least 1")

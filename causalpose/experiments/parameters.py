@@ -294,10 +294,10 @@ def _severity(severity: int) -> None:
 
 
 def _split(data: str, split: str) -> None:
-    """A split to test on, or to train on, is there."""
+    """A split to test on is there; of a folder, one to train on as well."""
     if data != SCENES:
         posetrack.annotation_files(data, split)
-    elif split not in ("train", "val", "test"):
+    elif split not in ("val", "test"):
         raise CausalPoseError(f"parameter test_split = {split!r}: scenes are tested on `test` (or `val`)")
 
 

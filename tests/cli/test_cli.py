@@ -129,6 +129,7 @@ def test_evaluate_by_condition(call, trained, tmp_path):
     assert {"PCK@0.2", "PCK@0.1"} <= {row["metric"] for row in document["rows"]}
     assert all(0 <= row["value"] <= 100 for row in document["rows"])
     _one_line(call("evaluate", trained, "--device", "cuda:99", "--quiet"), "not available")
+    _one_line(call("evaluate", trained, "--decoder", "drak", "--quiet"), "--decoder drak is not one of: dark")
 
 
 def test_evaluate_real_data_and_predictions(call, trained, shared_data, tmp_path):

@@ -36,6 +36,8 @@ def test_a_constant_gain_has_no_doubt():
     row = compare(pd.concat([*base, *more]), "none").iloc[0]
     assert (row["mean"], row.low, row.high, row.seeds, row.clips) == (10, 10, 10, 2, 3) and row.distinguishable
     assert sentence(row) == "mask beats none under clean by 10.0 [10.0, 10.0], 2 seeds x 3 clips"
+    lost = compare(pd.concat([*base, *more]), "mask").iloc[0]
+    assert sentence(lost) == "none falls behind mask under clean (-10.0 [-10.0, -10.0], 2 seeds x 3 clips)"
 
 
 def test_pairing_is_by_clip_not_by_row():

@@ -192,7 +192,13 @@ def test_forecast_learns_from_finished_cells(whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given, part", [({"seeds": "0,x"}, "seeds"), ({"stuides": "tcis"}, "unknown setting stuides"), ({"steps": 0}, "steps")]
+    "given, part",
+    [
+        ({"seeds": "0,x"}, "seeds"),
+        ({"seeds": "-1"}, "must not be negative"),
+        ({"stuides": "tcis"}, "unknown setting stuides"),
+        ({"steps": 0}, "steps"),
+    ],
 )
 def test_wrong_settings(given, part):
     with pytest.raises(CausalPoseError, match=part):

@@ -93,6 +93,11 @@ def test_wrong_values(name, value, part):
     assert part in refused(Stage1Parameters, {"init": "none", name: value})
 
 
+def test_nothing_is_tested_on_what_it_was_trained_on():
+    for cls in (EvaluateParameters, STUDIES["tcis"]):
+        assert "test_split = 'train'" in refused(cls, {"test_split": "train"})
+
+
 @pytest.mark.parametrize("name, value", [("seeds", "0 one"), ("seeds", "0.5"), ("seeds", ""), ("arms", "none maks"), ("steps", 0)])
 def test_wrong_lists(name, value):
     assert name in refused(STUDIES["auxiliary_tasks"], {name: value})
