@@ -49,6 +49,7 @@ def build(tmp_path, monkeypatch):
         config = {
             "extensions": ["myst_nb", "public_address", "notebook_downloads"], "html_theme": "sphinx_book_theme",
             "nb_execution_mode": "off", "html_baseurl": base,
+            "source_suffix": {".md": "myst-nb"},  # of its own: Sphinx adds to its default in place, for every later build of the process
             "html_theme_options": {"repository_url": repository, "repository_branch": "main", "launch_buttons": {"thebe": False}},
         }  # fmt: skip
         with open(tmp_path / "warnings", "w") as warnings, patch_docutils(), docutils_namespace():

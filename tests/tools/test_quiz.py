@@ -21,7 +21,7 @@ def build(tmp_path, text: str) -> str:
     (source / "index.md").write_text(text)
     (source / "conf.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\nextensions = ['myst_parser', 'quiz']\n"
-        "myst_enable_extensions = ['dollarmath']\n"
+        "myst_enable_extensions = ['dollarmath']\nsource_suffix = {'.md': 'markdown'}\n"
     )
     warnings = tmp_path / "warnings"
     with open(warnings, "w") as file:
