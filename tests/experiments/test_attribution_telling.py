@@ -81,7 +81,7 @@ def test_selectors_stand_side_by_side():
     (chance,) = [line for line in text if line.startswith("| random")]
     assert "**-10.0 [-10.0, -10.0]**" in chance and "**-3.0 [-4.0, -2.0]**" in chance
     (best,) = [line for line in text if line.startswith("| oracle")]
-    assert "| +0.0 [+0.0, +0.0] | +0.1 [-0.2, +0.4] |" in best and best.count("–") == 4
+    assert "| +0.0 [+0.0, +0.0] | +0.1 [-0.2, 0.4] |" in best and best.count("–") == 4
     assert "is **better than** `random`" in telling.selection(made(*swapped))
 
 

@@ -11,6 +11,8 @@ from causalpose.errors import CausalPoseError
 from causalpose.evaluation.statistics import Interval
 from causalpose.experiments.attribution.record import Record
 from causalpose.experiments.attribution.tables import CONTROLS, LOWER, paired, wide
+from causalpose.experiments.quoting import quoted
+from causalpose.experiments.telling import figures
 from causalpose.plotting.attribution import method_label
 
 TRAINED = ("stage1", "stage2", "stage2-tcis")
@@ -54,8 +56,12 @@ def measured(record: Record) -> list[str]:
 
 
 def spread(row: pd.Series, digits: int = 2) -> str:
-    """A mean with its interval."""
-    return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    """A mean with its interval, quoted (`experiments.quoting`) from whichever table of the record the row is of."""
+    marks = {"against": "comparisons", "placebo": "called_out", "verdict": "shortcut"}
+    table = next((table for mark, table in marks.items() if mark in row), "summary")
+    where = {name: row[name] for name in ("placebo", "part", "arm", "method", "score", "against") if name in row}
+    mean, low, high = (quoted(f"attribution/book/{table}.csv", where, name, row[name], f".{digits}f") for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def points(found: Interval, digits: int = 1) -> str:
@@ -184,7 +190,8 @@ def selectors(record: Record, arms: pd.DataFrame, rate: float = 0.3) -> str:
     text = "| selector | " + " | ".join(("agreement", "top-tenth overlap", "AUC, limb", "AUC, body"))
     text += " | put into the default model: PCK@0.2 minus its own | trained with: PCK@0.2 minus TCIS by the outline |\n"
     text += "| --- |" + " --- |" * (len(_SELECTOR_SCORES) + 2) + "\n"
-    whole = arms[(arms["condition"] == "all") & (arms["metric"] == "PCK@0.2") & (arms["against"] == "attention")].set_index("variant")
+    whole = arms[(arms["condition"] == "all") & (arms["metric"] == "PCK@0.2") & (arms["against"] == "attention")]
+    whole = whole.set_index("variant", drop=False)
     for name, (ranked, trained, put) in SELECTORS.items():
         cells = []
         for score in _SELECTOR_SCORES:
@@ -196,8 +203,7 @@ def selectors(record: Record, arms: pd.DataFrame, rate: float = 0.3) -> str:
             cells.append("0, by definition")
         elif trained in whole.index:
             row = whole.loc[trained]
-            told = f"{row['mean']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
-            cells.append(_marked(told, bool(row["low"] > 0 or row["high"] < 0)))
+            cells.append(_marked(figures(row), bool(row["low"] > 0 or row["high"] < 0)))
         else:
             cells.append("–")
         text += f"| {name} | {' | '.join(cells)} |\n"
