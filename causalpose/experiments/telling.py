@@ -14,7 +14,7 @@ from causalpose.config import override, preset
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.statistics import distinguishable
 from causalpose.experiments import records
-from causalpose.experiments.arms import CLUSTERING, TCIS
+from causalpose.experiments.arms import CLUSTERING, STUDIES, TCIS
 from causalpose.experiments.comparisons import clip_scores
 from causalpose.experiments.quoting import quoted, shown
 from causalpose.model.selection import kept_tokens
@@ -55,7 +55,8 @@ def _number(row: pd.Series, column: str, form: str) -> str:
     if "study" not in row:
         return shown(row[column], form)
     where = {name: row[name] for name in ("dataset", "condition", "metric", "variant", "against")}
-    return quoted(f"{row['study']}/book/{records.COMPARISONS}", where, column, row[column], form)
+    place = f"{row['study']}/book" if row["study"] in STUDIES else row["study"]  # a study of the grid has a record for each scale
+    return quoted(f"{place}/{records.COMPARISONS}", where, column, row[column], form)
 
 
 def told(row: pd.Series) -> str:
