@@ -102,10 +102,10 @@ def difference_plot(
 def forest_plot(
     compared: pd.DataFrame, metric: str = "PCK@0.2", *, conditions: Sequence[str] | None = None, title: str | None = None
 ) -> Figure:
-    """Every arm's difference from its reference: a row an arm, a column a condition, the bar its 95 % interval over seeds and clips.
+    """Every arm's difference from its reference: a panel a condition, a row an arm, the bar its 95 % interval over seeds and clips.
 
     compared     a table of `experiments.comparisons`
-    conditions   the columns; all of the table by default, `all` first
+    conditions   the panels; all of the table by default, `all` first
 
     Filled and coloured where the interval leaves zero out (blue above, orange below), hollow and grey where nothing is distinguishable.
     """
@@ -114,11 +114,15 @@ def forest_plot(
         raise CausalPoseError(f"no comparison on {metric!r}; there are: {', '.join(map(str, dict.fromkeys(compared['metric'])))}")
     conditions = [name for name in conditions or dict.fromkeys(rows["condition"]) if (rows["condition"] == name).any()]
     arms = list(dict.fromkeys(zip(rows["variant"], rows["against"], strict=True)))
-    figure, axes = panels(1, len(conditions), height=0.24 * len(arms) + 0.6, width=1.75, title=title, pictures=False, margin=1.9)
+    columns = min(len(conditions), 4)  # more in a row, and a page would shrink them until nobody can read them
+    lines = -(-len(conditions) // columns)
+    figure, axes = panels(lines, columns, height=0.24 * len(arms) + 0.6, width=1.75, title=title, pictures=False, margin=1.9)
+    for spare in axes.flat[len(conditions) :]:
+        spare.set_visible(False)
     shown = rows[rows["condition"].isin(conditions)]
     reach = 1.05 * max(shown["high"].max(), 0) - min(1.05 * shown["low"].min(), 0)
     low, high = min(shown["low"].min(), 0) - 0.03 * reach, max(shown["high"].max(), 0) + 0.03 * reach
-    for axis, condition in zip(axes[0], conditions, strict=True):
+    for number, (axis, condition) in enumerate(zip(axes.flat, conditions, strict=False)):
         part = rows[rows["condition"] == condition].set_index(["variant", "against"])
         axis.axvline(0, color=INK, linewidth=1)
         for place, arm in enumerate(arms):
@@ -132,7 +136,7 @@ def forest_plot(
             axis.plot(row["mean"], place, "o", markersize=5.5, markeredgecolor=colour, markerfacecolor=colour if clear else "white")
         axis.set(ylim=(len(arms) - 0.5, -0.5), xlim=(low, high))
         axis.set_title(condition.replace("_", " "), fontsize=9.5)
-        axis.set_yticks(range(len(arms)), [f"{name} − {against}" for name, against in arms] if axis is axes[0, 0] else [])
+        axis.set_yticks(range(len(arms)), [f"{name} − {against}" for name, against in arms] if number % columns == 0 else [])
         axis.grid(False, axis="y")
         axis.tick_params(labelsize=8.5)
     figure.supxlabel(f"{metric}: difference in points", fontsize=9.5)
