@@ -118,7 +118,7 @@ def forest_plot(
     lines = -(-len(conditions) // columns)
     figure, axes = panels(lines, columns, height=0.24 * len(arms) + 0.6, width=1.75, title=title, pictures=False, margin=1.9)
     for spare in axes.flat[len(conditions) :]:
-        spare.set_visible(False)
+        spare.remove()
     shown = rows[rows["condition"].isin(conditions)]
     reach = 1.05 * max(shown["high"].max(), 0) - min(1.05 * shown["low"].min(), 0)
     low, high = min(shown["low"].min(), 0) - 0.03 * reach, max(shown["high"].max(), 0) + 0.03 * reach
