@@ -2,7 +2,7 @@
 
 Every table takes its statistics from here, and prints them by one formatter: `mean [low, high], n seeds x m clips`. The way in:
 
-    bootstrap(scores)             a mean with its interval
+    bootstrap(scores)             a mean with its interval; median(scores) likewise, for seconds
     paired(baseline, variant)     a difference, with effect size, p and the smallest effect that the data could have shown
     ratio(baseline, variant)      a ratio of means (corrupted / clean), with its interval
     arms({name: scores}, against) every arm minus one, Holm-corrected, as a table
@@ -73,6 +73,26 @@ def _matrix(values: np.ndarray, name: str) -> np.ndarray:
 def bootstrap(values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Mean of scores `[seeds, clips]` with its interval; seeds and clips are both resampled. Clips that hold a nan are left out."""
     return _interval(_matrix(values, "bootstrap"), level, resamples, seed)[0]
+
+
+def median(values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Median of scores `[seeds, clips]` with its interval over clips, each of them the median of its seeds (in the field `mean`).
+
+    For costs in seconds, which hold outliers that are the machine's own; clips that hold a nan are left out.
+    """
+    _check_level(level)
+    values = _matrix(values, "median")
+    values = values[:, ~np.isnan(values).any(0)]
+    seeds, clips = values.shape
+    if clips == 0:
+        raise CausalPoseError("median: no clip has a score for every seed")
+    each, middle = np.median(values, 0), float(np.median(values))
+    if clips == 1:
+        return Interval(middle, middle, middle, seeds, clips)
+    found = stats.bootstrap(
+        (each,), np.median, confidence_level=level, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return Interval(middle, float(found.low), float(found.high), seeds, clips)
 
 
 def _interval(values: np.ndarray, level: float, resamples: int, seed: int) -> tuple[Interval, np.ndarray, np.ndarray]:

@@ -66,6 +66,18 @@ def test_clips_without_a_score_are_left_out():
         s.bootstrap(np.full((2, 3), np.nan))
 
 
+def test_a_median_is_not_moved_by_a_pause():
+    seconds = np.random.default_rng(0).normal(1, 0.05, (3, 60))
+    paused = seconds.copy()
+    paused[1, 7] = 400.0
+    quiet, found = s.median(seconds), s.median(paused)
+    assert abs(found.mean - quiet.mean) < 0.01 and found.low < found.mean < found.high < 1.05
+    assert s.bootstrap(paused).mean > 3, "the mean is"
+    assert (s.median([[2.0, np.nan]]).mean, s.median([[2.0, np.nan]]).clips) == (2.0, 1)
+    with pytest.raises(CausalPoseError, match="median"):
+        s.median([[np.nan]])
+
+
 def test_cohen_d_by_hand():
     """Differences 1, 2, 3: mean 2, standard deviation 1, so d = 2."""
     assert s.cohen_d(np.array([1.0, 2.0, 3.0])) == pytest.approx(2)

@@ -32,6 +32,12 @@ def test_summary_is_the_mean_over_seeds_and_clips():
     assert found["low"][0] < 2 < found["high"][0]
 
 
+def test_seconds_are_summarised_by_their_median():
+    paused = rows(score="seconds", value=lambda s, c: 500.0 if (s, c) == (0, 3) else 1.0)
+    assert tables.summary(paused, 200)["mean"].tolist() == [1.0]
+    assert tables.summary(rows(value=lambda s, c: 1.0 + 9 * (c == 3)))["mean"][0] > 3, "other scores keep their mean"
+
+
 def test_paired_differences_take_the_common_clips():
     both = pd.concat([rows(value=lambda s, c: c + 1.0), rows(method="centre", clips=range(1, 6), value=lambda s, c: float(c))])
     interval = tables.paired(both, "maps", ("stage2", "tcis"), ("stage2", "centre"), "agreement")
@@ -128,7 +134,7 @@ def test_arms_differ_as_they_say():
     assert set(differing_keys(training.config("biased", 0), training.config("unbiased", 0))) == {"data.bias"}
     assert set(differing_keys(plain, training.config("stage2", 1))) == {"train.seed"}
     assert set(differing_keys(plain, tcis)) <= {key.removeprefix("") for key in models.PLAIN_TCIS}
-    assert training.config("shuffled", 0).data.shuffled and training.config("biased-backbone", 0).train.steps == 30
+    assert training.config("shuffled", 0).data.shuffled and training.config("biased-backbone", 0).train.steps == 60
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@
     untrained    stage 2 with fresh weights
     shuffled     stage 2 from nothing on shuffled labels
     biased       stage 2 in a world with a planted shortcut; unbiased: its twin, the same picture with nothing to learn from it. Both are
-                 trained on the shortcut's joint alone, backbone and all (`-backbone`): among fifteen joints a shortcut is learned late
+                 trained on the shortcut's joint alone, backbone and all (`-backbone`), from nothing: among fifteen joints a shortcut is
+                 learned late, and a backbone that finds a wrist already has little use for one
 
 A model is trained once: its folder is named by configuration, starting weights and the code that trains. Models that other studies have
 trained already (`given`) are taken as they are.
@@ -59,8 +60,8 @@ ARMS: dict[str, Arm] = {
     "stage2-tcis": Arm(2, PLAIN_TCIS, "stage1"),
     "untrained": Arm(2, trained=False),
     "shuffled": Arm(2, {"data.shuffled": True}, frozen=False, steps=0.5),
-    "biased-backbone": Arm(0, {"data.bias": SHORTCUT}, "tiny-backbone", steps=3, clips=6, frozen=False, joint=SHORTCUT_JOINT),
-    "unbiased-backbone": Arm(0, {"data.bias": NO_SHORTCUT}, "tiny-backbone", steps=3, clips=6, frozen=False, joint=SHORTCUT_JOINT),
+    "biased-backbone": Arm(0, {"data.bias": SHORTCUT}, steps=6, clips=6, frozen=False, joint=SHORTCUT_JOINT),
+    "unbiased-backbone": Arm(0, {"data.bias": NO_SHORTCUT}, steps=6, clips=6, frozen=False, joint=SHORTCUT_JOINT),
     "biased": Arm(2, {"data.bias": SHORTCUT}, "biased-backbone", joint=SHORTCUT_JOINT),
     "unbiased": Arm(2, {"data.bias": NO_SHORTCUT}, "unbiased-backbone", joint=SHORTCUT_JOINT),
 }

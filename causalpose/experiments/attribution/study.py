@@ -73,7 +73,7 @@ SIZES: dict[str, Sizes] = {
         question=Question(NAMES, replace(LIGHT, steps=2, samples=2), resamples=2, samples=4), seeds=(0,),
     ),
     "book": Sizes(
-        Training(100, 1024), clips=200, block=2, placebo=4, outside=4, sanity=1, selection=96, shortcut=12, occluded=8, real=2,
+        Training(100, 1024), clips=200, block=2, placebo=12, outside=12, sanity=2, selection=96, shortcut=32, occluded=16, real=2,
         question=Question(NAMES, LIGHT, content=0),
     ),
     "paper": Sizes(
@@ -154,11 +154,11 @@ def plan(study: Study) -> list[Task]:
     stage2 = [arm for arm in s.measured if models.arm_of(arm).stage == 2]
     first = s.seeds[:1]
     others = [
-        on("selection", stage2, range(s.selection)) + on("shortcut", TWINS, range(s.shortcut), first),
-        on("maps", PLACEBOS, range(s.placebo), first) + on("outside", s.main, range(s.outside), first),
-        on("sanity", s.main, range(s.sanity), first) + on("occluded", s.main, range(s.occluded), first)
+        on("selection", stage2, range(s.selection)) + on("shortcut", TWINS, range(s.shortcut)),
+        on("maps", PLACEBOS, range(s.placebo)) + on("outside", s.main, range(s.outside)),
+        on("sanity", s.main, range(s.sanity), first) + on("occluded", s.main, range(s.occluded))
         + (on("real_video", s.main, range(s.real), first) if study.real is not None else []),
-        on("occluded", TASKS_OF_MCL, range(s.occluded), first),
+        on("occluded", TASKS_OF_MCL, range(s.occluded)),
     ]  # fmt: skip
     tasks = []
     for block in blocks:
