@@ -3,6 +3,10 @@
 Jupyter Book's cache looks at a chapter's code cells only. A change in the library, in the pinned packages, in the shipped weights or
 in the recorded results would leave old pictures on the pages. So the cache carries a key made from all of them, and is cleared
 when the key changes. What the cache lacks is run two chapters at a time before the pages are made (`execute_chapters`).
+
+Sphinx reads every page anew unless the last build had no fault and nothing but pages changed since. Then a page that was not touched
+was read without a warning already, so reading only the others hides none; and every page is written again, so a link that lost its
+target is found in whichever page it stands.
 """
 
 import hashlib
@@ -11,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools import check_records, execute_chapters
@@ -20,13 +24,25 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 CACHE = BUILD / ".jupyter_cache"
 KEY = BUILD / "cache_key"
+FAULTLESS = BUILD / "faultless_key"  # of the last build without a fault; absent after any other
 # What a chapter's output depends on besides its own cells. The weights lie inside causalpose/; the Makefile sets the environment.
 INPUTS = ("causalpose", "ablations/results", "figures", "constraints.txt", "_config.yml", "Makefile")
+# What decides besides how a page is read and written.
+BUILDER = ("book/_ext", "book/_static", "book/_toc.yml", "book/references.bib", "tools")
+# Jupyter Book, with the number of Sphinx's processes as first argument, for which it has no option. Started through its function, because
+# a console script names the place where the environment was made.
+PROGRAM = """
+import functools, sys
+from jupyter_book import sphinx
+sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=int(sys.argv.pop(1)))
+from jupyter_book.cli.main import main
+main()
+"""
 
 
-def input_files(root: Path) -> Iterator[Path]:
-    """Every file that the chapters' outputs depend on, in a fixed order."""
-    for name in INPUTS:
+def input_files(root: Path, names: Sequence[str] = INPUTS) -> Iterator[Path]:
+    """Every file in these places (by default: all that the chapters' outputs depend on), in a fixed order."""
+    for name in names:
         place = root / name
         if place.is_file():
             yield place
@@ -34,10 +50,10 @@ def input_files(root: Path) -> Iterator[Path]:
             yield from sorted(path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-def cache_key(root: Path) -> str:
+def cache_key(root: Path, names: Sequence[str] = INPUTS) -> str:
     """SHA-256 over the names and contents of `input_files`."""
     digest = hashlib.sha256()
-    for path in input_files(root):
+    for path in input_files(root, names):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
@@ -58,26 +74,39 @@ def refresh_cache(root: Path, cache: Path, key_file: Path) -> bool:
     return stale
 
 
+def faultless(root: Path, key_file: Path) -> tuple[bool, str]:
+    """Whether the last build had no fault and nothing but pages changed since, and the key to keep if this one has none.
+
+    The mark is taken away: it comes back at the end of a build without fault.
+    """
+    address = os.environ.get("CAUSALPOSE_REPOSITORY", "")
+    key = f"{cache_key(root, (*INPUTS, *BUILDER))} {sys.version.split()[0]} {address}"
+    same = key_file.is_file() and key_file.read_text() == key
+    key_file.unlink(missing_ok=True)
+    return same, key
+
+
 def main() -> None:
     """Refuse stale records, clear a stale cache, then run Jupyter Book."""
     start = time.perf_counter()
     check_records.main()
     if refresh_cache(ROOT, CACHE, KEY):
         print("The library, the pins, the weights or the results changed: every chapter runs again.")
-    # Pages that left the table of contents, executed copies and error reports of an earlier run must not survive.
-    for folder in ("html", "jupyter_execute"):
+    untouched_pages_are_known, key = faultless(ROOT, FAULTLESS)
+    # Pages that left the table of contents and error reports of an earlier run must not survive; pages that are not read anew need the
+    # pictures of their executed copies.
+    for folder in ("html",) if untouched_pages_are_known else ("html", "jupyter_execute", ".doctrees"):
         shutil.rmtree(BUILD / folder, ignore_errors=True)
     # Failures are not reported here: Jupyter Book runs a chapter that failed again, and stops the build with its report.
     execute_chapters.execute(ROOT / "book", CACHE, execute_chapters.configuration(ROOT))
-    # Started through its function, because a console script names the place where the environment was made.
-    program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command = [*program, "build", "book", "--config", "_config.yml", "--path-output", "."]
-    finished = subprocess.run(
-        [*command, "--all", "-W", "--keep-going"], cwd=ROOT, stdin=subprocess.DEVNULL, env=os.environ | execute_chapters.ONE_THREAD
-    )
+    # Pages are written side by side where few are read: for reading, not every extension declares that it may be run so, and says so.
+    program = [sys.executable, "-c", PROGRAM, str(execute_chapters.WORKERS if untouched_pages_are_known else 1)]
+    command = [*program, "build", "book", "--config", "_config.yml", "--path-output", ".", "-W", "--keep-going"]
+    finished = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=os.environ | execute_chapters.ONE_THREAD)
     if finished.returncode:
         reports = sorted((BUILD / "html" / "reports").rglob("*.err.log"))
         sys.exit("error: the book did not build (see above)" + "".join(f"\n  report: {path}" for path in reports))
+    FAULTLESS.write_text(key)
     print(f"Built in {time.perf_counter() - start:.0f} s.")
 
 

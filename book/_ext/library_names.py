@@ -15,8 +15,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 def write_page(app: Sphinx, docname: str, content: list[str]) -> None:
-    """The page's text instead of the file's."""
+    """The page's text instead of the file's; it tells which chapters use a name, so it is read again when one of them changes."""
     if docname == PAGE:
+        for path in Path(app.srcdir).glob("*.md"):
+            app.env.note_dependency(str(path))
         content[0] = library_names.page(Path(app.srcdir))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.build_book import cache_key, refresh_cache
+from tools.build_book import cache_key, faultless, refresh_cache
 
 
 @pytest.fixture
@@ -16,6 +16,9 @@ def tree(tmp_path: Path) -> Path:
         "ablations/results/r.csv",
         "constraints.txt",
         "book/index.md",
+        "book/_ext/quiz.py",
+        "book/_toc.yml",
+        "tools/check.py",
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +48,28 @@ def test_chapters_and_bytecode_leave_the_key(tree: Path) -> None:
     (tree / "causalpose" / "__pycache__").mkdir()
     (tree / "causalpose" / "__pycache__" / "a.pyc").write_text("x")
     assert cache_key(tree) == before
+
+
+@pytest.mark.parametrize("name", ["book/_ext/quiz.py", "book/_toc.yml", "tools/check.py", "causalpose/model/a.py"])
+def test_all_pages_are_read_unless_only_pages_changed(tree: Path, name: str) -> None:
+    """Nothing is known before a faultless build, after one that was not, and once anything but a page changed."""
+    mark = tree / "mark"
+    known, key = faultless(tree, mark)
+    assert not known
+    mark.write_text(key)
+    (tree / "book" / "index.md").write_text("edited prose")
+    assert faultless(tree, mark) == (True, key)
+    assert faultless(tree, mark) == (False, key), "the build in between left no mark: it had a fault"
+    mark.write_text(key)
+    (tree / name).write_text("changed")
+    assert faultless(tree, mark)[0] is False
+
+
+def test_the_repositorys_address_is_on_every_page(tree: Path, monkeypatch) -> None:
+    mark = tree / "mark"
+    mark.write_text(faultless(tree, mark)[1])
+    monkeypatch.setenv("CAUSALPOSE_REPOSITORY", "https://github.com/owner/name")
+    assert faultless(tree, mark)[0] is False
 
 
 def test_moving_text_between_files_changes_the_key(tmp_path: Path) -> None:
