@@ -6,7 +6,8 @@ what is masked is a function of `(seed, step, shard)` alone (`randomness`), so t
 - a run killed at any moment and resumed ends bit for bit as an unbroken one (on a CPU with the same number of threads),
 - two processes with one shard each compute what one process computes with `accumulate=2`,
 - and both compute what one large batch does, since every loss is a mean over the whole step: a shard with few labelled joints counts
-  less (but for what a shard draws for itself, and for BatchNorm, which sees its shard, or on GPUs all that run at once).
+  less (but for what a shard draws for itself, such as the tokens that `fte.supervision = effects` replaces by those of the shard's other
+  clips and the effects' mean square it divides by, and for BatchNorm, which sees its shard, or on GPUs all that run at once).
 """
 
 import time
@@ -36,6 +37,7 @@ from causalpose.training.log import Log
 from causalpose.training.memory import keep_large_blocks
 from causalpose.training.objective import Objective, correct_share
 from causalpose.training.prefetch import Prefetch
+from causalpose.training.supervision import joint_places
 from causalpose.training.truth import body_share
 from causalpose.training.utilisation import measured_peak, training_flops
 from causalpose.training.validation import validate
@@ -175,14 +177,14 @@ class _Run:
         for shard in mine:
             batches.append(self._shard(shard))
             self._fetch_ahead(shard)
-        number = self._counted_joints([clip for clip, _, _ in batches]) if shards > 1 else None
+        number, places = self._counted_joints([clip for clip, _, _ in batches]) if shards > 1 else (None, None)
         for turn, (shard, (clip, cached, truth)) in enumerate(zip(mine, batches, strict=True)):
             draws = randomness.generator(train.seed, "model", self.step, shard, device=accelerator.device)
             torch.manual_seed(randomness.derive_seed(train.seed, "layers", self.step, shard))  # dropout layers use the global stream
             last = turn == train.accumulate - 1
             with self._mixed(), nullcontext() if last else accelerator.no_sync(self.objective):
                 loss, parts, output = self.objective(
-                    clip, tokens=cached, truth=truth, generator=draws, progress=self.step / train.steps, number=number
+                    clip, cached, truth, generator=draws, progress=self.step / train.steps, number=number, places=places
                 )
                 accelerator.backward(loss / train.accumulate)
             for name, value in parts.items():
@@ -227,10 +229,12 @@ class _Run:
         return places
 
     def _counted_joints(self, clips: list[Clip]) -> Tensor:
-        """Joints that count in a shard, mean over all shards of the step."""
+        """Joints that count in a shard, for the pose and for importance, mean over all shards of the step `[2]`."""
         model, shards = self.config.model, self.accelerator.num_processes * self.config.train.accumulate
         here = [heatmaps.counts(clip.keypoints[:, clip.target], clip.visibility[:, clip.target], model).sum() for clip in clips]
-        return self.accelerator.reduce(torch.stack(here).sum().float(), "sum") / shards
+        taught = [joint_places(clip, model)[1].sum() if model.stage == 2 else here[0].new_zeros(()) for clip in clips]
+        counted = torch.stack((torch.stack(here).sum().float(), torch.stack(taught).sum().float()))
+        return self.accelerator.reduce(counted, "sum") / shards
 
     def _shard(self, shard: int) -> tuple[Clip, Tensor | None, Tensor | None]:
         """Clips of one shard of the step on the device, augmented; their cached tokens; the oracle's truth."""

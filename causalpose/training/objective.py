@@ -44,10 +44,12 @@ class Objective(nn.Module):
         generator: torch.Generator | None = None,
         progress: float = 1.0,
         number: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], Output]:
         """clip: a batch; tokens `[B, T, N, C]`: backbone tokens of it, when cached; truth `[B, T, N]`: body share (oracle selector);
         progress: share of the training steps already taken (annealing); number: joints that count in a shard, mean over the step's shards,
-        where a step has several: the mean of their losses is then the loss of their clips in one batch."""
+        where a step has several: the mean of their losses is then the loss of their clips in one batch; places: the same of the joints
+        that teach importance, i.e. that any frame labels."""
         train = self.config.train
         views, pruner = None, self.model.pruner
         fixed = train.freeze and pruner is None  # a pruner's keypoint tokens learn through a frozen backbone as well
@@ -66,15 +68,17 @@ class Objective(nn.Module):
             asked = (truth_maps, weights) if labelled else clean_view(output.heatmaps, train.loss)
             parts[name] = self.model.branch_weights[name] * heatmaps.loss(logits, *asked, train.loss, number if labelled else None)
         if selecting and self.config.model.fte.supervision != "none":
-            parts["supervision"] = self._supervise(output.importance, clip, tokens, generator)
+            parts["supervision"] = self._supervise(output.importance, clip, tokens, generator, places)
         total = torch.stack([value.float() for name, value in parts.items() if name not in WATCHED]).sum()
         return total, {"loss": total.detach()} | {name: value.detach().float() for name, value in parts.items()}, output
 
-    def _supervise(self, importance: Tensor, clip: Clip, tokens: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _supervise(
+        self, importance: Tensor, clip: Clip, tokens: Tensor, generator: torch.Generator | None, places: Tensor | None
+    ) -> Tensor:
         """The weighted loss on importance `[B, K, TN]` itself (`fte.supervision`)."""
         fte = self.config.model.fte
         if fte.supervision == "joints":
-            loss = supervision.joints_loss(importance, clip, self.config.model)
+            loss = supervision.joints_loss(importance, clip, self.config.model, places)
         else:
             loss = supervision.effects_loss(importance, supervision.measure_effects(self.model, tokens.detach(), generator))
         return fte.supervision_weight * loss

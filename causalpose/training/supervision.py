@@ -44,11 +44,14 @@ def joint_places(clip: Clip, config: ModelConfig) -> tuple[Tensor, Tensor]:
     return cells / frames.clamp_min(1)[..., None], (frames > 0).float()
 
 
-def joints_loss(importance: Tensor, clip: Clip, config: ModelConfig) -> Tensor:
-    """Cross-entropy of importance `[B, K, TN]` against `joint_places`, mean over the joints that count; zero when none does."""
+def joints_loss(importance: Tensor, clip: Clip, config: ModelConfig, number: Tensor | None = None) -> Tensor:
+    """Cross-entropy of importance `[B, K, TN]` against `joint_places`, mean over the joints that count; zero when none does.
+
+    number   of the joints that count, where this is a shard of a batch and the mean is to be the whole one's
+    """
     target, weight = joint_places(clip, config)
     each = -(target * importance.float().clamp_min(1e-9).log()).sum(-1)
-    return (each * weight).sum() / weight.sum().clamp_min(1)
+    return (each * weight).sum() / (weight.sum() if number is None else number).clamp_min(1)
 
 
 @dataclass(frozen=True)
