@@ -380,7 +380,7 @@ class TrainConfig:
     freeze         the backbone is not trained
     freeze_encoder stage 2: the encoder that stage 1 trained is kept too, so the cell trains what stage 2 adds, and the head
     ema            decay of the exponential moving average whose weights are saved; 0 turns it off
-    checkpoint_every  steps between resumable checkpoints
+    checkpoint_every  steps between resumable checkpoints, each with a validation where the run has clips for it
     workers        threads that read the next batches while a step is computed; 0 reads them in the loop. Worth it for real video and for
                    scenes rendered on the fly
     deterministic  only kernels that give the same bits every time (on a GPU some are slower); an operation without one is an error
@@ -457,6 +457,7 @@ _GPU_TRAIN = {
     "precision": "bf16",
     "sigma": 2.0,
     "workers": 4,
+    "checkpoint_every": 2_000,  # a state of `base` is over a gigabyte, and validation follows the same beat
 }
 
 

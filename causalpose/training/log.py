@@ -67,4 +67,5 @@ def _tensorboard(folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise CausalPoseError("TensorBoard logging needs the package tensorboard; install it or leave --tensorboard out") from None
-    return SummaryWriter(folder / "tensorboard", purge_step=step)
+    # TensorBoard hides everything from `purge_step` on; the row at the saved step itself is kept, as in the CSV.
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)

@@ -68,7 +68,7 @@ def train(
 
     init      checkpoint, run folder or shipped weights to start from (usually of the stage below)
     resume    go on with the run in `out`; a folder without one starts anew, a finished run is left as it is
-    val       a source on which PCK@0.2 is measured at every checkpoint and written to the log
+    val       a source on which PCK@0.2 is measured at every checkpoint and at the end, in a row of the log
 
     Errors: an existing run without `resume` or `overwrite`; resuming with another configuration (the differing keys are named); a
     loss that is not finite (the last saved state stays).
@@ -101,7 +101,9 @@ class _Run:
         self.model = self._model(init)
         self.average = Average(self.model, config.train.ema)
         self.optimiser = optimiser.build(self.model, config.train, config.model.backbone.depth)
-        self.step, self.window, self.seconds = 0, defaultdict(float), 0.0
+        # Seconds of training, without validation: until the last row of the log, and before this process.
+        self.step, self.window, self.seconds, self.before = 0, defaultdict(float), 0.0, 0.0
+        self.val_pck: float | None = None
         self._restore()
         self.objective = accelerator.prepare(Objective(self.model, config))
         self.tokens = self._tokens()
@@ -114,13 +116,13 @@ class _Run:
     def run(self) -> None:
         train = self.config.train
         bar = tqdm(total=train.steps, initial=self.step, desc=f"stage {self.config.model.stage}", unit="step", disable=not self.progress)
-        self.started = time.perf_counter() - self.seconds
+        self.started = time.perf_counter() - self.before
         self.objective.train()
         with bar, closing(self.read):
             while self.step < train.steps:
                 shown = self._step()
                 bar.update()
-                if self.step % train.log_every == 0 or self.step == train.steps:
+                if self.step % train.log_every == 0 or self.step == train.steps or self._validates():
                     row = self._log(shown)
                     bar.set_postfix_str(
                         f"loss {row['loss']:.3f}, pck {row['pck']:.0f}, {row['clips_per_second']:.0f} clips/s, MFU {row['mfu']:.0f} %"
@@ -155,7 +157,8 @@ class _Run:
             return
         tensors, document = saved
         state.restore(tensors, self.model, self.optimiser, self.average)
-        self.step, self.seconds = document["step"], document["seconds"]
+        self.step, self.before = document["step"], document["seconds"]
+        self.seconds = document.get("logged", self.before)  # states of earlier versions lack it
         self.window.update(document["window"])
         _say(self.accelerator, self.progress, f"resuming {self.out} after step {self.step} of {self.config.train.steps}")
 
@@ -276,7 +279,7 @@ class _Run:
     def _check_finite(self, values: dict[str, float], norm: Tensor) -> None:
         bad = [name for name, value in (values | {"gradient": norm.item()}).items() if not abs(value) < float("inf")]
         if bad:
-            kept = state.read(self.out) if self.main else None
+            kept = state.read(self.out)
             last = f"the state after step {kept[1]['step']} is kept in {self.out}" if kept else "nothing was saved yet"
             raise CausalPoseError(
                 f"training diverged at step {self.step}: {', '.join(bad)} not finite; {last}; "
@@ -295,28 +298,35 @@ class _Run:
         row = {"step": self.step, "lr": self.rate, **means, "pck": pck, "clips_per_second": speed}
         # Seconds include reading the clips, so the share is that of the whole run and not of its kernels alone.
         row |= {"mfu": 100 * speed * self.flops / max(self.peak * self.accelerator.num_processes, 1.0), "seconds": seconds}
-        due = self.step % self.config.train.checkpoint_every == 0 or self.step == self.config.train.steps
-        if self.main and self.val is not None and due:
-            row["val_pck"] = self._validate()
+        if self._validates():
+            row["val_pck"] = self.val_pck = self._validate()
         if self.main:
             self.log.write(row)
         return row
 
+    def _validates(self) -> bool:
+        """Whether validation is due, which has a row of the log whether or not one is due besides."""
+        train = self.config.train
+        return self.val is not None and (self.step % train.checkpoint_every == 0 or self.step == train.steps)
+
     def _validate(self) -> float:
-        with self.average.applied():
-            value = validate(self.model, self.val, self.config, self.accelerator.device)
+        begun = time.perf_counter()
+        with self.average.applied(), self.accelerator.autocast():
+            value = validate(self.model, self.val, self.config, self.accelerator)
         self.objective.train()
+        self.started += time.perf_counter() - begun  # no training, so the next row's throughput must not pay for it
         return value
 
     def _checkpoint(self) -> None:
         if self.main:
-            document = {"step": self.step, "seconds": self.seconds, "window": dict(self.window)}
+            seconds = time.perf_counter() - self.started
+            document = {"step": self.step, "seconds": seconds, "logged": self.seconds, "window": dict(self.window)}
             state.write(self.out, self.model, self.optimiser, self.average, document)
         self.accelerator.wait_for_everyone()
 
     def _finish(self) -> None:
         if self.main:
-            metrics = {"val_pck": round(self._validate(), 3)} if self.val is not None else {}
+            metrics = {"val_pck": round(self.val_pck, 3)} if self.val is not None else {}
             provenance = checkpoint.describe_origin(
                 self.config,
                 self.step,

@@ -1,6 +1,8 @@
 """The CSV log."""
 
 import csv
+import sys
+from types import SimpleNamespace
 
 from causalpose.training import log
 
@@ -16,6 +18,15 @@ def test_rows_after_the_resumed_step_are_dropped(tmp_path):
     rows = log.read(tmp_path / "log.csv")
     assert [row["step"] for row in rows] == [10, 20, 30]
     assert rows[-1]["lr"] == 0.2 and rows[-1]["mask"] == 0.5 and rows[-1]["val_pck"] is None
+
+
+def test_tensorboard_keeps_the_row_of_the_saved_step(tmp_path, monkeypatch):
+    """TensorBoard hides events from `purge_step` on; the state's own row comes before it."""
+    asked = {}
+    board = SimpleNamespace(SummaryWriter=lambda folder, **named: asked.update(named))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    log.Log(tmp_path, 20, tensorboard=True)
+    assert asked == {"purge_step": 21}
 
 
 def test_a_log_cut_off_in_its_header_is_begun_anew(tmp_path):

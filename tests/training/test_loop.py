@@ -184,12 +184,11 @@ def test_resume_may_watch_differently(tmp_path):
 
 
 def test_divergence_is_one_line_and_keeps_the_last_state(tmp_path):
-    settings = config("train.lr=1e30", "train.warmup=3", "train.grad_clip=0")
-    with pytest.raises(CausalPoseError, match="diverged at step .* not finite; .*lower train.lr"):
+    settings = config("train.lr=1e30", "train.warmup=3", "train.grad_clip=0", "train.checkpoint_every=1")
+    with pytest.raises(CausalPoseError, match="diverged at step 1: .* not finite; the state after step 1 .*lower train.lr"):
         _train(settings, tmp_path / "run")
-    saved = state.read(tmp_path / "run")
-    if saved is not None:
-        assert all(torch.isfinite(t).all() for name, t in saved[0].items() if name.startswith("model."))
+    tensors, document = state.read(tmp_path / "run")
+    assert document["step"] == 1 and all(torch.isfinite(t).all() for name, t in tensors.items() if name.startswith("model."))
 
 
 def test_not_a_number_keeps_the_last_good_state(tmp_path, monkeypatch):
@@ -255,6 +254,47 @@ def test_validation_changes_nothing(tmp_path):
     rows = log.read(watched / "log.csv")
     assert [row["step"] for row in rows if row["val_pck"] is not None] == [2, 4, 6, 8, 10]
     assert 0 <= checkpoint.read(watched)[2]["metrics"]["val_pck"] <= 100
+
+
+def test_validation_follows_the_checkpoints_and_not_the_log(tmp_path, monkeypatch):
+    """Checkpoints after every third step and rows after every fifth: both have rows. The last value is not measured twice, and the hour
+    that a validation takes is none of training's."""
+    hours, calls = [0.0], []
+    clock = time.perf_counter
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock() + 3600 * hours[0])
+
+    def slow(*arguments):
+        calls.append(arguments)
+        hours[0] += 1
+        return float(len(calls))
+
+    monkeypatch.setattr(loop, "validate", slow)
+    settings = config("model.stage=0", "train.checkpoint_every=3", "train.log_every=5")
+    out = _train(settings, tmp_path / "run", val=Dots(settings.model, 6))
+    rows = log.read(out / "log.csv")
+    assert [(row["step"], row["val_pck"]) for row in rows] == [(3, 1), (5, None), (6, 2), (9, 3), (10, 4)]
+    assert checkpoint.read(out)[2]["metrics"]["val_pck"] == 4 and len(calls) == 4
+    assert all(row["seconds"] < 600 and row["clips_per_second"] > 0.05 for row in rows)
+
+
+def test_the_first_row_after_a_resumption_counts_the_seconds_of_its_steps(tmp_path, monkeypatch):
+    """A step is a minute long by this clock; rows come after steps 5 and 10, the run is broken off in step 8 and goes on from 6."""
+    minutes = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: minutes[0])
+    step = loop._Run._step
+
+    def minute(run):
+        shown = step(run)
+        minutes[0] += 60
+        return shown
+
+    monkeypatch.setattr(loop._Run, "_step", minute)
+    settings = config("model.stage=0", "train.log_every=5")
+    with pytest.raises(Cut):
+        _train(settings, tmp_path / "cut", source=CutDots(settings.model, 7))
+    rows = log.read(_train(settings, tmp_path / "cut", resume=True) / "log.csv")
+    assert [row["seconds"] for row in rows] == [300, 600]
+    assert [row["clips_per_second"] for row in rows] == [pytest.approx(4 / 60, rel=1e-4)] * 2
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
