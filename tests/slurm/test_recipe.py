@@ -3,7 +3,9 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,45 @@ def test_two_nodes(tmp_path):
             "--mixed_precision", "no", "--dynamo_backend", "no", "--multi_gpu", "--machine_rank", str(rank),
         ]  # fmt: skip
         assert line[line.index("-m") :] == ["-m", "causalpose", "train", *given, "--resume", "--quiet"]
+
+
+def _stand_ins(folder: Path, srun: str) -> dict[str, str]:
+    """An environment in which `scontrol` writes down what it is asked for (and fails to requeue) and `srun` is the given script."""
+    asked = f'if [[ "$1" == show ]]; then echo node-a; else echo "$@" >> "{folder}/asked"; exit 1; fi'
+    _program(folder, "scontrol", asked)
+    _program(folder, "srun", srun)
+    slurm = {"SLURM_JOB_NODELIST": "node-a", "SLURM_JOB_ID": "41234", "SLURM_CPUS_PER_TASK": "6"}
+    return os.environ | slurm | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_the_code_is_sruns_and_its_cores_are_the_jobs(tmp_path):
+    environment = _stand_ins(tmp_path, f'echo "$SRUN_CPUS_PER_TASK" > "{tmp_path}/cores"; exit 3')
+    run = subprocess.run(["bash", FOLDER / "train.sbatch"], env=environment, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 3, run.stderr
+    assert (tmp_path / "cores").read_text() == "6\n" and not (tmp_path / "asked").exists()
+
+
+def test_the_signal_before_the_time_limit_requeues(tmp_path):
+    """srun goes on after the signal, and its code is still the script's; so it is where requeueing is refused."""
+    assert "#SBATCH --signal=B:USR1@300" in (FOLDER / "train.sbatch").read_text().splitlines()
+    environment = _stand_ins(tmp_path, f'touch "{tmp_path}/started"; until [[ -e "{tmp_path}/end" ]]; do sleep 0.02; done; exit 5')
+    job = subprocess.Popen(["bash", FOLDER / "train.sbatch"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        _wait_for(tmp_path / "started")
+        job.send_signal(signal.SIGUSR1)
+        _wait_for(tmp_path / "asked")
+        assert (tmp_path / "asked").read_text() == "requeue 41234\n" and job.poll() is None
+    finally:
+        (tmp_path / "end").touch()
+    text, _ = job.communicate(timeout=20)
+    assert job.returncode == 5 and "submit it again" in text
+
+
+def _wait_for(path: Path, seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not appear"
+        time.sleep(0.02)
 
 
 def test_one_gpu(tmp_path):
