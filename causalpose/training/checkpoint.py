@@ -27,6 +27,16 @@ from causalpose.weights.loading import PER_KEYPOINT, Initialised
 
 FORMAT = 1
 
+# What the shapes of weights do not tell, and with another value they load and mean nothing: by where the weights belong.
+_SHAPELESS = {
+    "backbone.": ("backbone.heads", "backbone.padding"),
+    "encoder.": ("encoder.heads",),
+    "joint_decoder.": ("encoder.heads",),
+    "auxiliary.": ("encoder.heads",),
+    "importance.": ("fte.heads",),
+    "enhancement.": ("fte.heads",),
+}
+
 
 def locate(path: str | Path) -> Path:
     """The weights file that a path stands for: the file itself, its name without suffix, a folder that holds
@@ -135,7 +145,8 @@ def initialise(model: CMPose, path: str | Path) -> Initialised:
     """Start a model from other weights, matched by name; returns what was used, left aside and started fresh.
 
     From a checkpoint of this project, usually of a lower stage: a backbone tensor of another shape is an error (another size, patch or
-    width is another backbone); what belongs to single keypoints goes over by their names; other tensors that do not fit are left aside.
+    width is another backbone), and so is what shapes do not tell of a part that goes over (another number of heads, another padding);
+    what belongs to single keypoints goes over by their names; other tensors that do not fit are left aside.
     From published weights (timm, MAE, DINO, ViTPose, mmpose, Hugging Face): `causalpose.weights.loading`.
     """
     path = locate(path)
@@ -160,6 +171,11 @@ def initialise(model: CMPose, path: str | Path) -> Initialised:
         differing = differing_keys(config.model, model.config)
         reasons = ", ".join(f"model.{k} is {a!r} there and {b!r} here" for k, (a, b) in differing.items() if k.startswith(keys))
         raise CausalPoseError(f"cannot start from {path}: its backbone does not fit at {backbone[0]} ({reasons or 'tensors are missing'})")
+    differing = differing_keys(config.model, model.config)
+    unlike = {key for part, keys in _SHAPELESS.items() if any(name.startswith(part) for name in fits) for key in keys if key in differing}
+    if unlike:
+        reasons = ", ".join(f"model.{key} is {differing[key][0]!r} there and {differing[key][1]!r} here" for key in sorted(unlike))
+        raise CausalPoseError(f"cannot start from {path}: its weights fit in shape, but mean something else ({reasons})")
     model.load_state_dict(own | fits)
     return Initialised(str(path), tuple(fits), skipped, tuple(name for name in own if name not in fits), tuple(notes))
 

@@ -7,6 +7,8 @@ from causalpose.training import checkpoint
 
 # The shipped weights that stage 1 and stage 2 of the tiny preset build on.
 _BELOW = {1: "tiny-backbone", 2: "tiny-stage1"}
+# How a part is trained, not what its weights are.
+_FREE = ("backbone.drop_path", "backbone.checkpointing", "encoder.checkpointing")
 
 
 def starting_weights(init: str, config: Config) -> tuple[str | None, str]:
@@ -31,7 +33,7 @@ def starting_weights(init: str, config: Config) -> tuple[str | None, str]:
         return None, f"the shipped weights {name} are missing (make weights)"
     _, shipped, _ = checkpoint.read(name)
     shared = ("height", "width", "backbone.", "head.", "keypoints") + (("encoder.", "frames") if config.model.stage == 2 else ())
-    differing = [key for key in differing_keys(shipped.model, config.model) if key.startswith(shared)]
+    differing = [key for key in differing_keys(shipped.model, config.model) if key.startswith(shared) and key not in _FREE]
     if differing:
         return None, f"the shipped weights {name} do not fit (model.{', model.'.join(differing)} differ)"
     return name, f"shipped weights of stage {config.model.stage - 1}; --init none would start from nothing"

@@ -180,6 +180,25 @@ def test_initialise_refuses_another_backbone(tmp_path):
     _refused("model.height is 64 there and 32 here", checkpoint.initialise, CMPose(config().model), path)
 
 
+@pytest.mark.parametrize(
+    ("stage", "key", "there", "here"),
+    [(0, "backbone.heads", 2, 4), (0, "backbone.padding", 0, 2), (1, "encoder.heads", 2, 4), (2, "fte.heads", 2, 4)],
+)
+def test_initialise_refuses_what_shapes_do_not_tell(tmp_path, stage, key, there, here):
+    """All tensors fit, but another number of heads cuts them differently, and padding moves the patches."""
+    common = (f"model.stage={stage}", "model.backbone.stem=patch")
+    _, _, path = _saved(tmp_path / "other", *common, f"model.{key}={there}")
+    model = CMPose(config(*common, f"model.{key}={here}").model)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    _refused(f"model.{key} is {there} there and {here} here", checkpoint.initialise, model, path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_heads_of_what_does_not_go_over_may_differ(tmp_path):
+    _, _, path = _saved(tmp_path / "below", "model.stage=0")
+    checkpoint.initialise(CMPose(config("model.stage=2", "model.encoder.heads=4", "model.fte.heads=4").model), path)
+
+
 def test_names_of_shipped_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     assert weights.available() == ()

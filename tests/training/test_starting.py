@@ -33,6 +33,11 @@ def test_what_does_not_fit_is_said(shipped):
     assert start is None and "model.frames" in reason
 
 
+def test_how_a_part_is_trained_is_no_matter_of_weights(shipped):
+    training = ["model.backbone.drop_path=0.1", "model.backbone.checkpointing=true", "model.encoder.checkpointing=true"]
+    assert starting_weights("auto", preset("tiny", ["model.stage=2", *training]))[0] == "tiny-stage1"
+
+
 def test_other_presets(shipped):
     assert starting_weights("auto", preset("base"))[0] is None
     with pytest.raises(CausalPoseError, match="no stage 1 is shipped for preset base"):
