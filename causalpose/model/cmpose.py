@@ -207,9 +207,7 @@ class CMPose(nn.Module):
         if not corrupted or self.auxiliary.restores:
             return self.head(clean), {}
         if self.config.mcl.placebo:  # the head is shared with the pose, so a placebo must not reach its weights either
-            weights = {name: weight.detach() for name, weight in self.head.named_parameters()}
-            branches = {name: torch.func.functional_call(self.head, weights, (encoded,)) for name, encoded in corrupted.items()}
-            return self.head(clean), branches
+            return self.head(clean), {name: _beside(self.head, encoded) for name, encoded in corrupted.items()}
         heatmaps, *rest = self.head(torch.cat([clean, *corrupted.values()])).chunk(1 + len(corrupted))
         return heatmaps, dict(zip(corrupted, rest, strict=True))
 
@@ -218,7 +216,7 @@ class CMPose(nn.Module):
 
         @torch.no_grad()
         def mass() -> Tensor:
-            logits = self.head(mixed.detach().flatten(0, 1)).unflatten(0, mixed.shape[:2])  # [B, T, K, h, w]
+            logits = _beside(self.head, mixed.detach().flatten(0, 1)).unflatten(0, mixed.shape[:2])  # [B, T, K, h, w]
             return selection.heatmap_mass(logits, self.config.grid)
 
         return selection.select(
@@ -273,6 +271,13 @@ class CMPose(nn.Module):
             raise CausalPoseError(
                 f"the clip has {tokens.shape[1]} frames, but this model was built for model.frames = {T}; cut clips of {T} frames"
             )
+
+
+def _beside(head: Head, tokens: Tensor) -> Tensor:
+    """Heatmaps of a pass beside the pose's own: neither its gradient nor its batch (BatchNorm's running statistics) reaches the head."""
+    state = {name: weight.detach() for name, weight in head.named_parameters()}
+    state |= {name: buffer.clone() for name, buffer in head.named_buffers()}
+    return torch.func.functional_call(head, state, (tokens,))
 
 
 def _middle(frames: Tensor, config: ModelConfig) -> Tensor:

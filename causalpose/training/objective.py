@@ -80,8 +80,15 @@ class Objective(nn.Module):
         if fte.supervision == "joints":
             loss = supervision.joints_loss(importance, clip, self.config.model, places)
         else:
-            loss = supervision.effects_loss(importance, supervision.measure_effects(self.model, tokens.detach(), generator))
+            loss = supervision.effects_loss(importance, self._effects(tokens.detach(), generator))
         return fte.supervision_weight * loss
+
+    @torch.no_grad()
+    def _effects(self, tokens: Tensor, generator: torch.Generator | None) -> supervision.Measured:
+        """Effects of replacing mixed tokens, which are what importance ranks, whether `tokens` come mixed (from a cache) or not."""
+        mixed, _ = self.model.encoder(tokens)
+        with self.model.encoder.passing():
+            return supervision.measure_effects(self.model, mixed, generator)
 
 
 @torch.no_grad()

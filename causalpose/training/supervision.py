@@ -9,7 +9,7 @@ best is then an estimate of Shapley values.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from causalpose.clip import Clip, Visibility
 from causalpose.config import ModelConfig
@@ -68,12 +68,25 @@ class Measured:
     total: Tensor
 
 
+class _KeepsAll(nn.Module):
+    """Heatmaps from tokens, with every token kept."""
+
+    def __init__(self, model: CMPose):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens `[B, T, N, C]` -> heatmap logits `[B, K, h, w]`."""
+        return self.model.forward_tokens(tokens, keep_rate=1.0).heatmaps
+
+
 @torch.no_grad()
 def measure_effects(model: CMPose, tokens: Tensor, generator: torch.Generator | None = None, pairs: int = PAIRS) -> Measured:
-    """Replace random subsets of the backbone's tokens `[B, T, N, C]` by those of another clip of the batch, and see what it does.
+    """Replace random subsets of tokens `[B, T, N, C]` by those of another clip of the batch, and see what it does.
 
-    Subsets come in pairs with their complements, of sizes drawn from the Shapley kernel p(n) ∝ 1 / (n (S - n)). The model is measured with
-    every token kept: a token that the selector leaves out can still prove what it is worth.
+    Tokens are as `model.forward_tokens` takes them. Importance ranks mixed tokens, so for it they are the encoder's, which then lets them
+    pass. Subsets come in pairs with their complements, of sizes drawn from the Shapley kernel p(n) ∝ 1 / (n (S - n)). The model is measured
+    with every token kept: a token that the selector leaves out can still prove what it is worth.
     """
     B, T, N, _ = tokens.shape
     S = T * N
@@ -90,7 +103,10 @@ def measure_effects(model: CMPose, tokens: Tensor, generator: torch.Generator | 
     other = tokens.roll(shift, 0)
 
     everything = torch.cat((tokens[None], torch.where(replaced.view(-1, B, T, N, 1), other, tokens)))  # [1 + 2 pairs + 1, B, T, N, C]
-    logits = model.forward_tokens(everything.flatten(0, 1), keep_rate=1.0).heatmaps.float().flatten(-2).log_softmax(-1)
+    whole = _KeepsAll(model)
+    # On copies of the buffers: clips that do not exist must not enter BatchNorm's running statistics.
+    buffers = {name: buffer.clone() for name, buffer in whole.named_buffers()}
+    logits = torch.func.functional_call(whole, buffers, (everything.flatten(0, 1),)).float().flatten(-2).log_softmax(-1)
     logits = logits.unflatten(0, (-1, B))
     cells = logits[0].argmax(-1)  # [B, K]
     reached = logits.gather(-1, cells.expand(len(logits), -1, -1)[..., None])[..., 0]  # [., B, K]

@@ -322,3 +322,15 @@ def test_a_few_steps_learn():
     assert loss.item() < 3.3
     decoded, _ = heatmaps.decode(model(clip).heatmaps, model.config)
     assert (decoded - keypoints).norm(dim=-1).mean() < 2
+
+
+@pytest.mark.parametrize(
+    "arm", [("model.stage=1", "model.mcl.target=pose", "model.mcl.placebo=true"), ("model.stage=2", "model.fte.selector=heatmap")]
+)
+def test_passes_beside_the_poses_leave_batch_norm_alone(arm):
+    """Running statistics count one pass of the head, the pose's own."""
+    model = CMPose(preset("tiny", ["model.head.norm=batch", *arm]).model).train()
+    output = model(torch.rand(2, 3, 3, 64, 48), generator=torch.Generator().manual_seed(0))
+    assert len(output.branches) == (2 if model.config.stage == 1 else 0)
+    counts = [buffer.item() for name, buffer in model.head.named_buffers() if name.endswith("num_batches_tracked")]
+    assert counts == [1, 1]

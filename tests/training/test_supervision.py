@@ -133,6 +133,41 @@ def test_supervision_is_a_part_of_the_objective_in_training_only(clip, kind):
     assert set(objective.eval()(clip)[1]) == {"loss", "pose"}
 
 
+def _shaken(settings):
+    """A model away from its start, where the encoder is the identity; the same one every time."""
+    torch.manual_seed(0)
+    model = CMPose(settings.model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    return model
+
+
+def test_effects_are_those_of_mixed_tokens_cached_or_not(clip):
+    settings = config("model.stage=2", "model.fte.supervision=effects")
+    objective = Objective(_shaken(settings), settings).train()
+    model = objective.model
+    plain = objective(clip, generator=torch.Generator().manual_seed(0))[1]
+    with torch.no_grad():
+        mixed = model.encoder(model.embed(clip.frames))[0]
+    with model.encoder.passing():
+        cached = objective(clip, tokens=mixed, generator=torch.Generator().manual_seed(0))[1]
+    assert cached["supervision"].item() == pytest.approx(plain["supervision"].item(), rel=1e-4)
+    assert cached["pose"].item() == pytest.approx(plain["pose"].item(), rel=1e-5)
+
+
+def test_measured_clips_do_not_enter_the_running_statistics(clip):
+    """BatchNorm counts one pass of the head, the pose's, with and without the measurement."""
+    buffers = []
+    for kind in ("none", "effects"):
+        settings = config("model.stage=2", "model.head.norm=batch", f"model.fte.supervision={kind}")
+        objective = Objective(_shaken(settings), settings).train()
+        objective(clip, generator=torch.Generator().manual_seed(0))[0].backward()
+        buffers.append(dict(objective.model.head.named_buffers()))
+    assert buffers[0] and all(torch.equal(tensor, buffers[1][name]) for name, tensor in buffers[0].items())
+    assert {tensor.item() for name, tensor in buffers[1].items() if name.endswith("num_batches_tracked")} == {1}
+
+
 @pytest.mark.parametrize("kind", ["joints", "effects"])
 def test_supervision_reaches_what_ranks_the_tokens(clip, kind):
     settings = config("model.stage=2", f"model.fte.supervision={kind}")
