@@ -29,19 +29,29 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 1024  # bytes: what file systems take
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path`, on any failure it is removed."""
+def replacing(path: Path | str, *, alone: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the place of `path`, on any failure it is removed.
+
+    A reader, or a run killed at any moment, sees the old file or the new one and never a part of one.
+    alone   nobody else writes this file: the temporary then has one name, so that what a killed run left of it is overwritten instead of
+            piling up, and it is made by the writer
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, because video muxers choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if alone:
+        temporary = path.with_name(path.name + ".tmp")
+    else:
+        # The suffix stays, because video muxers choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
     try:
         yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())  # the data must be on the disk before the name points at it
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; the result should be an ordinary one
+        temporary.chmod(0o666 & ~mask)  # mkstemp and safetensors make private files; the result should be an ordinary one
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

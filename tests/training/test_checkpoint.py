@@ -1,12 +1,14 @@
 """Checkpoints: what is written is what is read, and every fault is one clear line."""
 
 import json
+import os
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from causalpose import weights
+from causalpose.data.files import replacing
 from causalpose.errors import CausalPoseError
 from causalpose.model.cmpose import CMPose
 from causalpose.training import checkpoint, files
@@ -131,13 +133,32 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError):
         checkpoint.save(path, CMPose(settings.model), settings, {})
     monkeypatch.undo()
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name], "no temporary is left"
     loaded, _, _ = checkpoint.load(path)
     assert torch.equal(loaded.head.layers.out.bias, model.head.layers.out.bias)
+
+
+def test_written_files_are_on_the_disk_and_as_private_as_the_user_asks(tmp_path, monkeypatch):
+    """Synced before the name points at them, with the umask's permissions; what a killed run left is overwritten."""
+    (tmp_path / "a.json.tmp").write_text("what a killed run left")
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(handle) or sync(handle))
+    before = os.umask(0o027)
+    try:
+        files.write_json(tmp_path / "a.json", {"a": 1})
+        files.write_tensors(tmp_path / "b.safetensors", {"b": torch.zeros(1)}, {})
+        with replacing(tmp_path / "c.txt") as temporary:
+            temporary.write_text("c")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("a.json", "b.safetensors", "c.txt"), 0o640
+    )
+    assert len(synced) == 3
 
 
 def test_initialise_from_the_stage_below(tmp_path):
