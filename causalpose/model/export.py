@@ -5,6 +5,7 @@ is fixed: how many tokens are causal is part of the graph, which ones is compute
 """
 
 import io
+import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def write(model: CMPose, path: Path) -> float:
         raise CausalPoseError(f"cannot export to {path}: the suffix says the format, {' or '.join(SUFFIXES)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     program = export(model)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    # Beside the path, so that moving is renaming; under its own name, by which an ONNX graph refers to the weights that lie beside it when
+    # they are over 1.5 GB.
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
         if path.suffix == ".pt2":
             torch.export.save(program, temporary)
             run = torch.export.load(temporary).module()
@@ -73,9 +76,13 @@ def write(model: CMPose, path: Path) -> float:
                 f"the exported graph differs from the model by {difference:.2g} of the heatmaps' spread (at most {TOLERANCE:g} is kept); "
                 f"{path} was not written"
             )
+        weights, old = (file.with_name(file.name + ".data") for file in (temporary, path))
+        beside = weights.exists()
+        if beside:
+            weights.replace(old)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if path.suffix == ".onnx" and not beside:
+            old.unlink(missing_ok=True)  # those of the graph that was here before
     return difference
 
 

@@ -44,6 +44,27 @@ def test_arms_of_stage_2_have_graphs(overrides):
         torch.testing.assert_close(program.module()(frames), model(frames).heatmaps, atol=1e-4, rtol=1e-4)
 
 
+def test_weights_beside_an_onnx_graph_come_along(tmp_path, monkeypatch):
+    """Above 1.5 GB torch writes `NAME.onnx.data` beside the graph, which names it; a smaller graph after it leaves none behind."""
+    path, sizes = tmp_path / "model.onnx", iter(["large", "small"])
+
+    def write(program, file):
+        size = next(sizes)
+        file.write_text(f"{size}: {file.name}.data")
+        if size == "large":
+            file.with_name(file.name + ".data").write_text("weights")
+        return program.module()
+
+    monkeypatch.setattr(export, "_onnx", write)
+    model = _model("model.stage=0")
+    export.write(model, path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "model.onnx": "large: model.onnx.data", "model.onnx.data": "weights",
+    }  # fmt: skip
+    export.write(model, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"] and path.read_text().startswith("small")
+
+
 def test_refusals(tmp_path):
     with pytest.raises(CausalPoseError, match="needs the ground truth"):
         export.export(_model("model.stage=2", "model.fte.selector=oracle"))
