@@ -1,8 +1,9 @@
 """PoseTrack 2017's and 2018's JSON forms into each other, sequence by sequence.
 
 Both hold the same joints, head boxes, track ids and ignore regions. Beyond its own fields each file written carries what the other form
-knows: a 2018 file which joints are hidden (`occluded`), a 2017 file image ids and persons' boxes. So a round trip loses nothing but
-digits after the third; other readers pass over what they do not know.
+knows: a 2018 file which joints are hidden (`occluded`), a 2017 file image ids, persons' boxes and which of them are groups (`iscrowd`).
+Of the labels a round trip loses nothing but digits after the third. By way of 2017 it also loses the images' height and width, and how
+many frames a video has of which the file holds only some. Other readers pass over what they do not know.
 """
 
 import os

@@ -85,7 +85,7 @@ def _annotation(number: int, frame: Frame, person: Person) -> dict:
     points = np.where(labelled[:, None], person.keypoints, 0.0)
     keypoints = np.concatenate([points, labelled[:, None]], 1)
     out = {
-        "id": number, "image_id": frame.image_id, "track_id": int(person.track_id), "category_id": 1, "iscrowd": False,
+        "id": number, "image_id": frame.image_id, "track_id": int(person.track_id), "category_id": 1, "iscrowd": bool(person.crowd),
         "keypoints": [int(v) if column == 2 else round(float(v), 3) for row in keypoints for column, v in enumerate(row)],
         "num_keypoints": int(labelled.sum()), "scores": [], "occluded": [int(v == Visibility.OCCLUDED) for v in person.visibility],
     }  # fmt: skip

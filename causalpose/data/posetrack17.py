@@ -7,7 +7,7 @@
 
 x1..y2 is the *head's* box; the person's is the joints' extent plus 15 %. MATLAB's converter wraps every value in a list of one and writes
 an empty list for nothing; bare values are read too. Joints come out in the order of the set `posetrack18`, the ears empty. `image_id` of a
-frame and `bbox` of a person (x, y, w, h) are extensions that `write` adds.
+frame, `bbox` (x, y, w, h) and, for a group, `iscrowd` of a person are extensions that `write` adds.
 """
 
 import re
@@ -106,6 +106,8 @@ def _rectangle(person: Person) -> dict:
         out |= {"x1": [x], "y1": [y], "x2": [x + w], "y2": [y + h]}
     if person.box is not None:
         out["bbox"] = [float(v) for v in person.box]
+    if person.crowd:
+        out["iscrowd"] = [1]
     return out
 
 
@@ -186,13 +188,11 @@ def _read_person(file: str, where: str, table: dict, position: int, fault: Fault
         fault(file, f"{where}.track_id", "must be one whole number")
         return None
     groups = _many(table.get("annopoints"))
-    points = None if groups is None else [point for group in groups for point in (_many(group.get("point")) or [None])]
-    if points is None or None in points and groups:
-        if groups and points == [None]:
-            points = []  # a person without joints
-        else:
-            fault(file, f"{where}.annopoints", "must be a list of tables with a list `point`")
-            return None
+    listed = None if groups is None else [_many(group.get("point")) for group in groups]
+    if listed is None or None in listed:
+        fault(file, f"{where}.annopoints", "must be a list of tables with a list `point`")
+        return None
+    points = [point for group in listed for point in group]  # none: a person without joints
     keypoints, visibility, scores = np.zeros((len(FILE_SET), 2)), np.zeros(len(FILE_SET), np.uint8), np.zeros(len(FILE_SET))
     for order, point in enumerate(points):
         joint, x, y, seen, score = (_one(point.get(key)) for key in ("id", "x", "y", "is_visible", "score"))
@@ -226,4 +226,4 @@ def _read_person(file: str, where: str, table: dict, position: int, fault: Fault
         fault(file, f"{where}.bbox", "must be x, y, width, height: finite numbers with positive sides")
         return None
     box = box_around(keypoints, visibility) if box is None else np.asarray(box, dtype=np.float64)
-    return Person(int(track_id), keypoints, visibility, box, head, scores)
+    return Person(int(track_id), keypoints, visibility, box, head, scores, crowd=_one(table.get("iscrowd")) in (1, True))

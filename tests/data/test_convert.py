@@ -87,6 +87,31 @@ def test_points_that_matlab_writes_bare(tmp_path):
     assert found.keypoints[16].tolist() == [1, 2] and found.visibility[16] == Visibility.VISIBLE
 
 
+def test_points_that_are_no_points_are_a_fault(tmp_path):
+    """An empty list is a person without joints; text is nothing a person has."""
+    file = tmp_path / "x.json"
+    for point, fine in (([], True), (None, True), ("junk", False), ([3], False)):
+        person = {"track_id": 0, "annopoints": [{"point": point}]}
+        file.write_text(json.dumps({"annolist": [{"image": {"name": "a/b/00000001.jpg"}, "annorect": person}]}))
+        faults: list[tuple] = []
+        (sequence,) = posetrack17.read(file, lambda *fault, into=faults: into.append(fault))
+        assert len(sequence.frames[0].persons) == fine
+        assert [where for _, where, _ in faults] == ([] if fine else ["annolist[0].annorect[0].annopoints"])
+
+
+def test_a_group_stays_a_group(made, tmp_path):
+    """`iscrowd` marks a box that stands for several people; training leaves those out."""
+    root = makers.posetrack18(tmp_path / "a", made, edition=18)
+    file = next((root / "annotations" / "train").glob("*.json"))
+    content = json.loads(file.read_text())
+    content["annotations"][0]["iscrowd"] = True
+    file.write_text(json.dumps(content))
+    convert(root, "posetrack17", tmp_path / "b")
+    convert(tmp_path / "b", "posetrack18", tmp_path / "c")
+    for folder in (root, tmp_path / "b", tmp_path / "c"):
+        assert sum(person.crowd for s in _sequences(folder) for frame in s.frames for person in frame.persons) == 1
+
+
 def test_what_cannot_be_converted(made, tmp_path):
     root = makers.posetrack17(tmp_path / "a", made)
     with pytest.raises(CausalPoseError, match="forms to convert to: posetrack17, posetrack18"):
