@@ -179,6 +179,10 @@ class MCLConfig:
         _one_of("mcl", "content", self.content, CONTENTS)
         _one_of("mcl", "target", self.target, MCL_TARGETS)
         _positive("mcl", "noise_std", self.noise_std)
+        _require(
+            not (self.placebo and self.target_gradient),
+            "mcl.placebo stops the tasks' gradient before the model, but mcl.target_gradient lets it in by the targets: set one only",
+        )
         _positive("mcl", "weight_mask", self.weight_mask, zero=True)
         _positive("mcl", "weight_noise", self.weight_noise, zero=True)
         _positive("mcl", "decoder_depth", self.decoder_depth, zero=True)

@@ -92,8 +92,9 @@ def measure_effects(model: CMPose, tokens: Tensor, generator: torch.Generator | 
     S = T * N
     if B < 2:
         raise CausalPoseError("fte.supervision = 'effects' takes tokens from another clip of the batch: set train.batch to 2 or more")
-    sizes = torch.arange(1, S, device=tokens.device, dtype=torch.float32)
-    cumulated = (1 / (sizes * (S - sizes))).cumsum(0)
+    sizes = torch.arange(1, S, dtype=torch.float32)
+    # On the CPU: a sum that runs along has no kernel on GPUs that gives the same bits every time.
+    cumulated = (1 / (sizes * (S - sizes))).cumsum(0).to(tokens.device)
     draw = uniform((pairs, B, 1), tokens.device, generator) * cumulated[-1]
     size = 1 + torch.searchsorted(cumulated, draw).clamp_max(S - 2)
     place = uniform((pairs, B, S), tokens.device, generator).argsort(-1).argsort(-1)

@@ -296,6 +296,12 @@ def test_a_placebo_leaves_no_gradient_on_the_model(target):
     assert not model.auxiliary.mask_token.grad  # stopped before the encoder, so before what it is given too
 
 
+def test_a_placebo_with_a_gradient_through_its_targets_is_refused():
+    """The targets are the backbone's own tokens, so their gradient would reach the model after all."""
+    with pytest.raises(CausalPoseError, match="set one only"):
+        MCLConfig(placebo=True, target_gradient=True)
+
+
 @pytest.mark.parametrize("gradient", [True, False])
 def test_collapse_happens_where_the_target_carries_gradient(gradient):
     """A learned embedding, an encoder and the masked task, with nothing else to please. Where the target carries gradient the cheapest
