@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from causalpose.benchmark.timing import COLUMNS
 from causalpose.clip import Clip, Visibility, stack
 from causalpose.config import BackboneConfig, DataConfig, ModelConfig
 from causalpose.data import posetrack
@@ -25,7 +26,6 @@ from causalpose.data.labels import Frame, Person, PoseSequence
 from causalpose.data.source import PersonSource
 from causalpose.skeletons import keypoint_set
 
-COLUMNS = ("section", "case", "quantity", "value", "unit", "reference", "ratio")
 SIZE = (720, 1280)
 REFERENCE = "a decoded image for every crop"
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 import causalpose
+from causalpose.benchmark.timing import COLUMNS
 from causalpose.clip import Visibility
 from causalpose.data.labels import Frame, Person, PoseSequence
 from causalpose.data.posetrack import FILE_SET
 from causalpose.evaluation import poseval
 
-COLUMNS = ("section", "case", "quantity", "value", "unit", "reference", "ratio")
 _SLOTS = [FILE_SET.index(name) for name in poseval.JOINTS.keypoints]
 
 

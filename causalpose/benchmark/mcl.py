@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from causalpose.benchmark.timing import COLUMNS
 from causalpose.clip import Clip, Visibility
 from causalpose.config import Config, ModelConfig, override
 from causalpose.config import preset as build
@@ -23,7 +24,6 @@ from causalpose.skeletons import keypoint_set
 from causalpose.training import optimiser
 from causalpose.training.objective import Objective
 
-COLUMNS = ("section", "case", "quantity", "value", "unit", "reference", "ratio")
 _NONE = {"model.mcl.mask": False, "model.mcl.noise": False}
 BRANCHES: dict[str, dict] = {
     "clean": _NONE,

@@ -18,12 +18,13 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from causalpose.benchmark import timing
+from causalpose.benchmark.timing import COLUMNS
 from causalpose.config import Config, DataConfig, preset
 from causalpose.errors import CausalPoseError
 from causalpose.scenes.dataset import SceneSource
 from causalpose.scenes.world import World
 
-COLUMNS = ("section", "case", "quantity", "value", "unit", "reference", "ratio")
 # (height, width): clips/s that a first prototype rendered on two cores at T = 3, with less in the picture; the next size had none.
 PROTOTYPE = {(64, 48): 235.0, (96, 72): 120.0, (128, 96): 60.0, (256, 192): None}
 IDLE_LIMIT = 0.05  # of a training step, waiting for clips
@@ -158,6 +159,5 @@ def scenes_benchmark(
 
 
 def _row(case: str, quantity: str, value: float, unit: str, reference: float | None = None) -> dict:
-    ratio = float("nan") if reference is None else value / reference
-    reference = float("nan") if reference is None else reference
-    return dict(zip(COLUMNS, ("scenes", case, quantity, value, unit, reference, ratio), strict=True))
+    known = () if reference is None else (reference, value / reference)
+    return timing.row("scenes", case, quantity, value, unit, *known)

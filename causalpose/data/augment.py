@@ -92,15 +92,12 @@ def augment(
     keypoints: KeypointSet | str,
     generator: torch.Generator,
     settings: Augmentation = Augmentation(),
-    *,
-    part_flip: Tensor | None = None,
-    covered_part: int = 0,
 ) -> Clip:
     """Augment a batch: `Clip` of frames `[B, T, 3, H, W]` in, `Clip` of the same shapes and types out.
 
     Joints that leave the image become `OUTSIDE` (and stay so); visible joints under the erased block become `OCCLUDED`; `scale` grows
-    with the picture. `parts` are warped to the nearest pixel: `part_flip` maps each part code to its mirror image, and erased pixels get
-    `covered_part`.
+    with the picture. `parts` are warped to the nearest pixel and zero where a block covers them; a mirrored left arm keeps the left arm's
+    code, for what is asked of them is only whether a pixel shows the body.
     """
     names = keypoint_set(keypoints) if isinstance(keypoints, str) else keypoints
     if clip.keypoints.shape[-2] != len(names):
@@ -112,13 +109,13 @@ def augment(
     colour = _draw_colour(clip, draws, settings)
     block = _draw_block(clip, draws, settings)
 
-    clip, beyond = _warp(clip, names, flip, linear, centre, shift, enlargement, part_flip)
+    clip, beyond = _warp(clip, names, flip, linear, centre, shift, enlargement)
     beyond = (beyond & black[:, None, None])[:, None]
     frames = _recolour(clip.frames, *colour).masked_fill_(beyond[:, :, None], 0.0)
     frames, covered = _cover(frames, block)
     parts = clip.parts
     if parts is not None:
-        parts = parts.masked_fill(beyond, 0).masked_fill(covered, covered_part)
+        parts = parts.masked_fill(beyond, 0).masked_fill(covered, 0)
     visibility = _occlude(clip.keypoints, clip.visibility, block)
     return replace(clip, frames=frames.clamp_(0, 255).round_().to(torch.uint8), visibility=visibility, parts=parts)
 
@@ -156,7 +153,7 @@ def _draw_geometry(clip: Clip, names: KeypointSet, draws: _Draws, settings: Augm
     return flip, linear, centre, shift, enlargement
 
 
-def _warp(clip, names, flip, linear, centre, shift, enlargement, part_flip) -> tuple[Clip, Tensor]:
+def _warp(clip, names, flip, linear, centre, shift, enlargement) -> tuple[Clip, Tensor]:
     """Apply the affine map to frames (returned as float, 0..255), parts, keypoints, visibility and scale.
 
     Also returns where the picture lies beyond the crop by half a pixel or more, bool `[B, H, W]`.
@@ -176,9 +173,6 @@ def _warp(clip, names, flip, linear, centre, shift, enlargement, part_flip) -> t
     parts = clip.parts
     if parts is not None:
         parts = F.grid_sample(parts.float(), grid, mode="nearest", **options).to(clip.parts.dtype)
-        if part_flip is not None:
-            mirrored = part_flip.to(parts.device)[parts.long()].to(parts.dtype)
-            parts = torch.where(flip[:, None, None, None], mirrored, parts)
 
     order = torch.tensor(names.flip_order, device=clip.frames.device)
     points = torch.where(flip[:, None, None, None], clip.keypoints[:, :, order], clip.keypoints)

@@ -72,12 +72,12 @@ def test_flip_is_exact_and_swaps_left_and_right():
     left, right = NAMES.index("left_wrist"), NAMES.index("right_wrist")
     clip.keypoints[0, 0, left] = torch.tensor([5.0, 7.0])
     clip.visibility[0, 0, left] = Visibility.OCCLUDED
-    out = augment(clip, NAMES, generator(), replace(NO_AUGMENTATION, flip=1.0), part_flip=torch.tensor([0, 2, 1]))
+    out = augment(clip, NAMES, generator(), replace(NO_AUGMENTATION, flip=1.0))
     assert torch.equal(out.frames, clip.frames.flip(-1))
     assert torch.allclose(out.keypoints[0, 0, right], torch.tensor([42.0, 7.0]), atol=1e-4)
     assert out.visibility[0, 0, right] == Visibility.OCCLUDED
     assert out.visibility[0, 0, left] == Visibility.VISIBLE
-    assert torch.equal(out.parts, clip.parts.flip(-1) * 2), "part 1's mirror image is part 2 here"
+    assert torch.equal(out.parts, clip.parts.flip(-1))
 
 
 def test_all_frames_of_a_clip_share_one_draw():
@@ -118,10 +118,10 @@ def test_erased_block_hides_visible_joints_only_and_covers_parts():
     batch = 64
     clip = blob_clip(torch.full((batch, 2), 24.0))
     clip.visibility[:, :, 1] = Visibility.SELF_OCCLUDED
-    out = augment(clip, NAMES, generator(4), replace(NO_AUGMENTATION, erase=1.0, erase_size=(0.4, 0.6)), covered_part=7)
+    out = augment(clip, NAMES, generator(4), replace(NO_AUGMENTATION, erase=1.0, erase_size=(0.4, 0.6)))
     hidden = out.visibility[:, 0, 0] == Visibility.OCCLUDED
     assert 0.1 < hidden.float().mean() < 0.9
-    assert torch.equal(out.parts[torch.arange(batch), 0, 24, 24] == 7, hidden), (
+    assert torch.equal(out.parts[torch.arange(batch), 0, 24, 24] == 0, hidden), (
         "the block covers the joint's pixel exactly where it says so"
     )
     assert (out.visibility[:, 0, 1] == Visibility.SELF_OCCLUDED).all()
