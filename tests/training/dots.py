@@ -1,7 +1,7 @@
 """A tiny data source and a tiny run of it, also as a program: `python -m tests.training.dots OUT [KEY=VALUE …] [OPTION …]`.
 
-Options: `--resume`; `--slowly`, a pause at every batch; `--unlabelled`, every third clip has five joints only; `--cut=N`, break off at the
-N-th batch of each process.
+Options: `--resume`; `--slowly`, a pause at every batch; `--unlabelled`, every third clip has five joints only; `--val`, validate on ten
+other clips; `--cut=N`, break off at the N-th batch of each process.
 
 Tests start it as a process of its own to kill it, or twice to train in parallel.
 """
@@ -85,4 +85,5 @@ if __name__ == "__main__":
     pause = 0.1 if "--slowly" in rest else 0.0
     last = next((int(text.removeprefix("--cut=")) for text in rest if text.startswith("--cut=")), 10**9)
     source = CutDots(chosen.model, last, pause=pause, unlabelled="--unlabelled" in rest)
-    train(chosen, source, out, resume="--resume" in rest, progress=False)
+    val = Dots(chosen.model, 10, seed=9) if "--val" in rest else None
+    train(chosen, source, out, resume="--resume" in rest, val=val, progress=False)

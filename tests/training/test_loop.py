@@ -316,6 +316,15 @@ def test_bf16_runs_after_float32_in_one_process(tmp_path):
         assert all(tensor.dtype == torch.float32 for tensor in _weights(out).values())
 
 
+def test_validation_runs_in_the_precision_of_training(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(loop, "validate", lambda *_: seen.append(torch.is_autocast_enabled("cpu")) or 0.0)
+    for precision in ("no", "bf16"):
+        settings = config("model.stage=0", "train.steps=1", f"train.precision={precision}")
+        _train(settings, tmp_path / precision, val=Dots(settings.model, 6))
+    assert seen == [False, True]
+
+
 def test_the_oracle_needs_part_masks(tmp_path):
     settings = config("model.stage=2", 'model.fte.selector="oracle"', "train.steps=1")
     with pytest.raises(CausalPoseError, match="part masks"):
