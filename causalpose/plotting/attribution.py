@@ -66,8 +66,12 @@ def method_plot(
     others = rows.loc[rows["score"].isin(list(shown)), "method"].unique()
     names = list(first.sort_values(ascending=next(iter(shown)) not in COSTS).index) + [name for name in others if name not in first.index]
     names = [name for name in names if name != "uniform"] if "uniform" not in first.index else names
-    figure, axes = panels(1, len(shown), height=0.23 * len(names) + 0.9, width=1.75, pictures=False, margin=1.6)
-    for column, (axis, (score, (title, chance))) in enumerate(zip(axes[0], shown.items(), strict=True)):
+    columns = min(len(shown), 4)  # more in a row, and a page would shrink them until nobody can read them
+    lines = -(-len(shown) // columns)
+    figure, axes = panels(lines, columns, height=0.23 * len(names) + 0.9, width=1.75, pictures=False, margin=1.6)
+    for spare in axes.flat[len(shown) :]:
+        spare.remove()
+    for place, (axis, (score, (title, chance))) in enumerate(zip(axes.flat, shown.items(), strict=False)):
         for number, arm in enumerate(arms):
             part_rows = rows[(rows["arm"] == arm) & (rows["score"] == score)].set_index("method")
             present = [name for name in names if name in part_rows.index]
@@ -82,12 +86,12 @@ def method_plot(
                 color=colour,
                 markersize=4.2,
                 zorder=3,
-                label=arm if column == 0 else None,
+                label=arm if place == 0 else None,
             )
         if chance is not None:
             axis.axvline(chance, color=FAINT, linewidth=1, zorder=1)
         axis.set_title(title, fontsize=8.5)
-        axis.set_yticks(range(len(names)), [method_label(name) for name in names] if column == 0 else [])
+        axis.set_yticks(range(len(names)), [method_label(name) for name in names] if place % columns == 0 else [])
         axis.set_ylim(-0.7, len(names) - 0.3)
         axis.tick_params(axis="x", labelsize=7.5)
         if score in COSTS:

@@ -40,7 +40,9 @@ FOUND = made(maps("agreement", tcis=0.3, centre=0.5, saliency=0.8, random=0.0), 
 def test_better_is_lower_where_lower_is_better():
     assert telling.groups(FOUND, "stage2", "agreement", "centre") == {"better": ["saliency"], "worse": ["tcis"], "not distinguishable": []}
     assert telling.groups(FOUND, "stage2", "infidelity", "centre") == {"better": ["tcis"], "worse": ["saliency"], "not distinguishable": []}
-    assert "| `stage2` | infidelity | TCIS | saliency | none |" in telling.verdicts(FOUND)
+    table = telling.verdicts(FOUND)
+    assert "| method | agreement with effects, all frames | infidelity |" in table
+    assert "| TCIS | − | + |" in table and "| saliency | + | − |" in table and "| centre |" not in table
     assert "it is below the control `centre`" in telling.own_map(
         FOUND
     ) and "more than it, by the same intervals: saliency" in telling.own_map(FOUND)

@@ -125,14 +125,25 @@ def groups(record: Record, arm: str, score: str, against: str) -> dict[str, list
 
 
 def verdicts(record: Record, against: str = "centre") -> str:
-    """The three groups by model and score."""
-    text = f"| model | score | better than `{against}` | worse | not distinguishable |\n| --- | --- | --- | --- | --- |\n"
+    """A table a model, methods by scores: + better than the control, − worse, ○ not distinguishable; most pluses first."""
+    text = ""
     for arm in measured(record):
-        for score, title in TITLES.items():
-            found = groups(record, arm, score, against)
-            if any(found.values()):
-                text += f"| `{arm}` | {title} | {' | '.join(listed(names) for names in found.values())} |\n"
-    return f"{text}\n{size(record, 'maps', measured(record)[0])}; 95 % intervals, without correction for the number of methods."
+        found = {score: groups(record, arm, score, against) for score in TITLES}
+        marks = {
+            score: {name: mark for mark, names in zip("+−○", sorted_names.values(), strict=True) for name in names}
+            for score, sorted_names in found.items()
+            if any(sorted_names.values())
+        }
+        names = dict.fromkeys(name for column in marks.values() for name in column)
+        order = sorted(names, key=lambda name: -sum((column.get(name) == "+") - (column.get(name) == "−") for column in marks.values()))
+        text += f"\n**`{arm}`**, against `{against}`:\n\n| method | {' | '.join(TITLES[score] for score in marks)} |\n"
+        text += "| --- |" + " :-: |" * len(marks) + "\n"
+        for name in order:
+            text += f"| {method_label(name)} | {' | '.join(column.get(name, '–') for column in marks.values())} |\n"
+    return (
+        f"{text}\n+ better, − worse, ○ not distinguishable, by 95 % intervals without correction for the number of methods; "
+        f"{size(record, 'maps', measured(record)[0])}."
+    )
 
 
 def few(record: Record) -> bool:
@@ -224,7 +235,8 @@ def called_out(record: Record) -> str:
         if there(record, "outside") or (record.rows["arm"] == "untrained").any():
             return "No method was above chance in a placebo. With so few clips, that is weak evidence of innocence."
         return "The record's time did not reach the placebos."
-    text = "| placebo | score | called out, highest first (mean, interval) | clips |\n| --- | --- | --- | --- |\n"
+    head = "called out, highest first (mean; for a joint outside, minus that of the effects)"
+    text = f"| placebo | score | {head} | clips |\n| --- | --- | --- | --- |\n"
     for (placebo, score), part in rows.groupby(["placebo", "score"], sort=False):
         part = part.sort_values("mean", ascending=False)
         names = "; ".join(f"{method_label(row['method'])} {spread(row)}" for _, row in part.iterrows())
