@@ -86,7 +86,8 @@ def median(values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, 
     seeds, clips = values.shape
     if clips == 0:
         raise CausalPoseError("median: no clip has a score for every seed")
-    each, middle = np.median(values, 0), float(np.median(values))
+    each = np.median(values, 0)
+    middle = float(np.median(each))
     if clips == 1:
         return Interval(middle, middle, middle, seeds, clips)
     found = stats.bootstrap(

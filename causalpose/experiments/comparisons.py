@@ -83,10 +83,18 @@ def compare_pairs(
     pairs = {name: other for name, other in against.items() if name != other and {name, other} <= present}
     if not pairs:
         return None
+    # The smallest p of a bootstrap is 2 / (resamples + 1), and Holm's rule multiplies it by the number of comparisons.
+    number = len(pairs) * (1 + clips["condition"].nunique()) * clips["dataset"].nunique()
+    resamples = max(resamples, 100 * number)
     parts = []
     for reference in dict.fromkeys(pairs.values()):
         names = [name for name, other in pairs.items() if other == reference]
         parts.append(compare(clips, reference, variants=names, metrics=metrics, resamples=resamples))
+    return corrected(parts)
+
+
+def corrected(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of `compare` as one, with Holm's rule over all comparisons of a study on a metric."""
     joined = pd.concat(parts, ignore_index=True)
     joined["p_holm"] = joined.groupby(["study", "metric"], sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy()))
     return joined

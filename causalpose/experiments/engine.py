@@ -73,8 +73,13 @@ def asked_from(config: Mapping[str, object]) -> Asked:
     if any(seed < 0 for seed in values.get("seeds", ())):
         raise CausalPoseError(f"seeds = {config['seeds']} must not be negative")
     for name in ("steps", "batch", "clips", "test_clips"):
-        if name in values and int(values[name]) < 1:
-            raise CausalPoseError(f"{name} = {values[name]} must be at least 1")
+        if name in values:
+            try:
+                values[name] = int(values[name])
+            except (TypeError, ValueError):
+                raise CausalPoseError(f"{name} = {config[name]!r} must be a whole number") from None
+            if values[name] < 1:
+                raise CausalPoseError(f"{name} = {values[name]} must be at least 1")
     return Asked(**values)
 
 
@@ -257,12 +262,20 @@ def lesser(run: Path, record: Path) -> bool:
     if not record.is_file():
         return False
     try:
-        new, old = (json.loads(path.read_text(encoding="utf-8")) for path in (run, record))
-        held = [{(entry["variant"], entry["seed"]) for entry in facts["entries"]} for facts in (new, old)]
-        asked = [{name: value for name, value in facts["parameters"].items() if name not in _FREE} for facts in (new, old)]
+        (held, asked), (held_before, asked_before) = (_extent(json.loads(path.read_text(encoding="utf-8"))) for path in (run, record))
     except (ValueError, KeyError, TypeError):
         return False  # what is there is no record of a study
-    return not held[1] <= held[0] or asked[0] != asked[1]
+    return not held_before <= held or asked != asked_before
+
+
+def _extent(facts: dict) -> tuple[set, dict]:
+    """What a record holds, and the sizes and data that it was asked for."""
+    if "entries" in facts:
+        parameters = {name: value for name, value in facts["parameters"].items() if name not in _FREE}
+        return {(entry["variant"], entry["seed"]) for entry in facts["entries"]}, parameters
+    # A study of tasks: each is a part on a model and some clips.
+    held = {(task["part"], task["arm"], task["seed"], clip) for task in facts["tasks"] for clip in task["clips"]}
+    return held, {name: facts["sizes"][name] for name in ("training", "question")}
 
 
 def _same(left: Path, right: Path) -> bool:

@@ -16,9 +16,9 @@ from causalpose.experiments.arms import STUDIES
 from causalpose.experiments.grid import Asked, Evaluation, Model
 from causalpose.experiments.modules import code_hash
 
-# Studies that are no table of arms: their notebook runs tasks of its own, and goes on where it stopped. By name, the module that they run
-# and the weights that they start from.
-STANDALONE = {"attribution": ("causalpose.experiments.attribution.study", ("tiny-backbone", "tiny-stage1"))}
+# Studies that are no table of arms: their notebook runs tasks of its own, and goes on where it stopped. By name, the module that runs
+# and records them, and the weights that they start from.
+STANDALONE = {"attribution": ("causalpose.experiments.attribution.record", ("tiny-backbone", "tiny-stage1"))}
 NAMES = (*STUDIES, *STANDALONE)
 TEMPLATES = {"backbone": "train_backbone", "stage1": "train_stage1", "stage2": "train_stage2", "evaluation": "evaluate"}
 

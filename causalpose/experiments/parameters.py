@@ -9,7 +9,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -133,6 +133,7 @@ class Parameters:
         if plan.init is not None:
             with torch.random.fork_rng(devices=[]):
                 checkpoint.initialise(CMPose(plan.config.model), plan.init)
+        _held_out(plan.config, (self.split,))
         if self.data != SCENES:
             for split in (plan.config.data.split, self.split):
                 posetrack.annotation_files(self.data, split)
@@ -265,6 +266,9 @@ class StudyParameters(grid.Asked):
             _split(self.data, split)
         table = grid.entries(self.study, self.asked)
         for cell in grid.cells(table):
+            if isinstance(cell, grid.Model):
+                _held_out(cell.config, self.asked.protocol().splits)
+        for cell in grid.cells(table):
             if isinstance(cell, grid.Model) and isinstance(cell.init, str):
                 with torch.random.fork_rng(devices=[]):
                     checkpoint.initialise(CMPose(cell.config.model), cell.init)
@@ -279,6 +283,13 @@ def _of_study(name: str) -> type[StudyParameters]:
 
 # The parameters of every study's template, by the study's name.
 STUDIES: dict[str, type[StudyParameters]] = {name: _of_study(name) for name in arms.STUDIES}
+
+
+def _held_out(config: Config, splits: Sequence[str]) -> None:
+    if config.data.split in splits:
+        raise CausalPoseError(
+            f"split {config.data.split!r} is both trained and tested on: name another as test_split, or leave data.split to the template"
+        )
 
 
 def _at_least_one(parameters: object, *names: str) -> None:

@@ -16,8 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
-
 from causalpose.config import Config, config_hash, override, preset, to_dict
 from causalpose.data import posetrack
 from causalpose.errors import CausalPoseError
@@ -93,7 +91,7 @@ def study(root: Path, init: str, seeds: tuple[int, ...], out: Path, into: Path, 
         "cells": [cell.provenance for cell in done],
         "seconds": round(time.perf_counter() - began, 1),
     }
-    folder = records.write(into, measured, facts, pd.concat(compared, ignore_index=True))
+    folder = records.write(into, measured, facts, comparisons.corrected(compared))
     if progress:
         for name in (test.dataset for test in sets):
             part = Measured(*(frame[frame["dataset"] == name] for frame in (measured.results, measured.clips)))

@@ -153,7 +153,7 @@ def record(names: tuple[str, ...], clips: int, into: Path, progress: bool = True
         "selection": "nothing was chosen on the test split; recipes were settled on val",
         "seconds": round(time.perf_counter() - began, 1),
     }
-    joined = pd.concat(compared, ignore_index=True) if compared else None
+    joined = comparisons.corrected(compared) if compared else None
     folder = records.write(into, measured, facts, joined)
     with replacing(folder / "intervals.csv") as temporary:
         comparisons.intervals(measured.clips, metrics=METRICS[:1]).to_csv(temporary, index=False, float_format="%.6g")

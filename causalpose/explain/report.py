@@ -1,7 +1,7 @@
 """One clip explained by several methods, each map scored against what is known of the clip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -69,6 +69,8 @@ class Explanation:
     chance: dict[str, float | None]
     effect: Effect | None
     causal: torch.Tensor | None  # bool [T, rows, columns]
+    seed: int
+    effort: Effort
 
     def document(self) -> dict:
         """Everything but the maps, ready for JSON."""
@@ -87,7 +89,7 @@ class Explanation:
                 "joint_tokens": "at most one token from the token of the true joint, in every frame that labels it",
                 "agreement": "Spearman's rank correlation over tokens with the mean absolute change of the target when the token's region "
                 "is re-rendered with the listed causes drawn anew; agreement_target: within the target frame",
-                "effect": effect,
+                "effect": effect, "seed": self.seed, "effort": asdict(self.effort),
             },
             "methods": rows,
             "chance": self.chance,
@@ -98,6 +100,7 @@ class Explanation:
         out = {m.method: m.values[0].contiguous() for m in self.maps}
         if self.effect is not None:
             parts = {
+                "size": self.effect.size,
                 "change": self.effect.change,
                 "error": self.effect.error,
                 "shift": self.effect.shift,
@@ -149,7 +152,7 @@ def explain_clip(
         prediction = heatmaps.decode(output.heatmaps, model.config, kind)[0][0].cpu()
     causal = output.maps["causal"][0].cpu() if stage == 2 else None
     level = _scores(torch.ones_like(maps[0].values), goals, None)
-    return Explanation(subject, joint, model.config.keypoints, prediction, tuple(maps), tuple(scored), level, effect, causal)
+    return Explanation(subject, joint, model.config.keypoints, prediction, tuple(maps), tuple(scored), level, effect, causal, seed, effort)
 
 
 def _goals(model: nn.Module, clip: Clip, joint: str) -> dict[str, torch.Tensor]:

@@ -41,13 +41,20 @@ def _needs_selection(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def swapped(model: nn.Module, tokens: Tensor, clips: Clip, selector: str, keep_rate: float, kind: str = "ce") -> tuple[Tensor, Tensor]:
+def swapped(
+    model: nn.Module, tokens: Tensor, clips: Clip, selector: str, keep_rate: float, kind: str = "ce", seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """Keypoints `[B, K, 2]` in crop pixels, and which tokens were causal, bool `[B, TN]`, when `selector` chooses.
 
-    tokens `[B, T, N, C]`: the clips' backbone tokens
+    tokens `[B, T, N, C]`: the clips' backbone tokens; seed: of `random`, which draws for each clip anew
     """
+    shown = _body(model, clips) if selector == "oracle" else None
+    if selector == "random":
+        # The model's own random selector shows every clip the same draw, so that its result depends on nothing else: that would put one
+        # mask on trial. Numbers of our own go in where the oracle takes the body's.
+        selector = "oracle"
+        shown = torch.rand(tokens.shape[:3], generator=torch.Generator().manual_seed(seed)).to(tokens.device)
     with selecting(model, selector, keep_rate):
-        shown = _body(model, clips) if selector == "oracle" else None
         output = model.forward_tokens(tokens, truth=shown, return_maps=True)
     return heatmaps.decode(output.heatmaps, model.config, kind)[0], output.maps["causal"].flatten(1)
 
@@ -76,11 +83,6 @@ def exchanged(
     mixed = torch.where(causal.view(*tokens.shape[:3], 1), tokens, others)
     with selecting(model, model.config.fte.selector, keep_rate):
         return heatmaps.decode(model.forward_tokens(mixed, truth=truths).heatmaps, model.config, kind)[0]
-
-
-def targets_truth(model: nn.Module, clips: Clip) -> Tensor | None:
-    """What an `oracle` model must be given."""
-    return targets.oracle_truth(model, clips)
 
 
 def _body(model: nn.Module, clips: Clip) -> Tensor:

@@ -43,7 +43,7 @@ def method_label(name: str) -> str:
         "smooth_grad": "SmoothGrad",
         "gradient_attention": "gradient × attention",
         "gradient_shap": "GradientSHAP",
-        "effect": "effects (ceiling)",
+        "effect": "measured effects",
     }
     return special.get(name, name.replace("_x_", " × ").replace("_", " "))
 
@@ -55,7 +55,8 @@ def method_plot(
     *,
     part: str = "maps",
 ) -> Figure:
-    """A panel a score, a row a method (best first by the first score), a mark an arm with its 95 % interval; the line is chance."""
+    """A panel a score, a row a method (on top the highest of the first score, or the cheapest), a mark an arm with its 95 % interval; the
+    line is chance."""
     rows = summary[(summary["part"] == part) & summary["arm"].isin(list(arms)) & (summary["method"] != "effect")]
     rows = rows[~rows["score"].isin(list(COSTS)) | (rows["mean"] > 0)]  # what costs nothing has no place on a logarithmic axis
     shown = {name: text for name, text in scores.items() if (rows["score"] == name).any()}
@@ -63,7 +64,7 @@ def method_plot(
         raise CausalPoseError(f"the summary holds none of the scores {', '.join(scores)} for {', '.join(arms)}")
     first = rows[rows["score"] == next(iter(shown))].groupby("method")["mean"].mean()
     others = rows.loc[rows["score"].isin(list(shown)), "method"].unique()
-    names = list(first.sort_values().index) + [name for name in others if name not in first.index]
+    names = list(first.sort_values(ascending=next(iter(shown)) not in COSTS).index) + [name for name in others if name not in first.index]
     names = [name for name in names if name != "uniform"] if "uniform" not in first.index else names
     figure, axes = panels(1, len(shown), height=0.23 * len(names) + 0.9, width=1.75, pictures=False, margin=1.6)
     for column, (axis, (score, (title, chance))) in enumerate(zip(axes[0], shown.items(), strict=True)):

@@ -32,6 +32,11 @@ def test_summary_is_the_mean_over_seeds_and_clips():
     assert found["low"][0] < 2 < found["high"][0]
 
 
+def test_the_ceiling_is_the_root_of_the_reliability():
+    found = tables.summary(rows(method="effect", score="ceiling", value=lambda s, c: 0.64 if c else -3.0), 200)
+    assert found["mean"][0] == pytest.approx(0.8 * 3 / 4)
+
+
 def test_seconds_are_summarised_by_their_median():
     paused = rows(score="seconds", value=lambda s, c: 500.0 if (s, c) == (0, 3) else 1.0)
     assert tables.summary(paused, 200)["mean"].tolist() == [1.0]
@@ -60,7 +65,10 @@ def test_what_scores_well_where_nothing_is_known_is_called_out():
         [
             rows(arm="untrained", method="edges", score="body_auc", value=lambda s, c: 0.8),
             rows(arm="untrained", method="tcis", score="body_auc", value=lambda s, c: 0.5),
+            rows(arm="untrained", method="random", score="body_auc", value=lambda s, c: 0.52 if c else 0.47),
             rows("outside", "stage1", method="centre", score="body_auc", value=lambda s, c: 0.9),
+            rows("outside", "stage1", method="saliency", score="body_auc", value=lambda s, c: 0.6),
+            rows("outside", "stage1", method="effect", score="body_auc", value=lambda s, c: 0.6),
         ]
     )
     assert tables.called_out(table)[["placebo", "method"]].to_numpy().tolist() == [
@@ -133,7 +141,7 @@ def test_arms_differ_as_they_say():
 
     assert set(differing_keys(training.config("biased", 0), training.config("unbiased", 0))) == {"data.bias"}
     assert set(differing_keys(plain, training.config("stage2", 1))) == {"train.seed"}
-    assert set(differing_keys(plain, tcis)) <= {key.removeprefix("") for key in models.PLAIN_TCIS}
+    assert {"model.fte.supervision"} <= set(differing_keys(plain, tcis)) <= set(models.PLAIN_TCIS)
     assert training.config("shuffled", 0).data.shuffled and training.config("biased-backbone", 0).train.steps == 60
 
 

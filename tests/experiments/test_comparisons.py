@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from causalpose.errors import CausalPoseError
-from causalpose.experiments.comparisons import clip_scores, compare, compare_pairs, intervals, sentence, summary
+from causalpose.experiments.comparisons import clip_scores, compare, compare_pairs, corrected, intervals, sentence, summary
 
 
 def counts(variant: str, seed: int, condition: str, right: list[int], right_visible: list[int] | None = None) -> pd.DataFrame:
@@ -88,3 +88,17 @@ def test_pairs_have_their_own_reference_and_one_correction():
         "PCK@0.2 over all conditions, in points: c +20.0 to b, a +10.0 to none. Not distinguishable from their reference: b."
     )
     assert compare_pairs(clips, {"absent": "none"}) is None
+
+
+def test_many_comparisons_can_still_find_something():
+    """With 500 arms and the bootstrap's default of 10,000 draws, Holm's rule would let nothing pass."""
+    ups = {"none": [2, 4, 6, 3]} | {f"arm-{number}": [3, 5, 7, 4] for number in range(500)}
+    clips = pd.concat([counts(name, seed, "clean", right) for name, right in ups.items() for seed in (0, 1)])
+    table = compare_pairs(clips, dict.fromkeys(ups, "none"))
+    assert len(table) == 500 and (table["p_holm"] < 0.05).all()
+
+
+def test_separate_tables_are_corrected_together():
+    clips = pd.concat([counts(name, seed, "clean", right) for name, right in {"none": [2, 4], "a": [3, 5]}.items() for seed in (0, 1)])
+    one = compare(clips, "none")
+    assert corrected([one, one, one])["p_holm"].tolist() == pytest.approx([min(1, 3 * one["p"][0])] * 3)

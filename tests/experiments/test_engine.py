@@ -230,3 +230,34 @@ def test_a_lesser_run_does_not_replace_a_record(tmp_path, pairs, parameters, exp
     record = provenance(tmp_path / "record.json", FULL)
     assert engine.lesser(provenance(tmp_path / "run.json", pairs, **parameters), record) is expected
     assert engine.lesser(tmp_path / "run.json", tmp_path / "absent.json") is False
+
+
+def trial(path: Path, seeds: tuple[int, ...], clips: int, resamples: int = 2) -> Path:
+    """What a record of the attribution study says."""
+    tasks = [{"part": "maps", "arm": "stage1", "seed": seed, "clips": [clip, clip + 1]} for seed in seeds for clip in range(0, clips, 2)]
+    path.write_text(json.dumps({"sizes": {"training": {"steps": 9}, "question": {"resamples": resamples}}, "tasks": tasks}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "seeds, clips, resamples, expected",
+    [
+        ((0, 1), 8, 2, False),
+        ((0, 1, 2), 8, 2, False),
+        ((0, 1), 10, 2, False),
+        ((0,), 8, 2, True),
+        ((0, 1), 6, 2, True),
+        ((0, 1), 8, 4, True),
+    ],
+)
+def test_a_lesser_trial_does_not_replace_a_record(tmp_path, seeds, clips, resamples, expected):
+    record = trial(tmp_path / "record.json", (0, 1), 8)
+    assert engine.lesser(trial(tmp_path / "run.json", seeds, clips, resamples), record) is expected
+
+
+def test_the_recorded_trial_is_not_replaced_by_a_part_of_it(tmp_path):
+    recorded = Path(__file__).parents[2] / engine.RESULTS / "attribution" / "book" / "provenance.json"
+    facts = json.loads(recorded.read_text())
+    part = tmp_path / "part.json"
+    part.write_text(json.dumps(facts | {"tasks": facts["tasks"][:1]}))
+    assert engine.lesser(part, recorded) and not engine.lesser(recorded, recorded)

@@ -46,7 +46,7 @@ def test_describe_by_hand():
     assert "noisy" not in said
     effect[0, 0, 0] = 4.0
     (row,) = failures.describe(made(effect, tcis, 0.2), WORLD).itertuples()
-    assert row.apart != row.apart and "in another frame" in failures.told(row) and "noisy here (ceiling 0.20)" in failures.told(row)
+    assert row.apart != row.apart and "in another frame" in failures.told(row) and "noisy here (reliability 0.20)" in failures.told(row)
     assert "nearly flat" not in failures.told(row)
 
 

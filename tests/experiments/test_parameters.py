@@ -96,6 +96,8 @@ def test_wrong_values(name, value, part):
 def test_nothing_is_tested_on_what_it_was_trained_on():
     for cls in (EvaluateParameters, STUDIES["tcis"]):
         assert "test_split = 'train'" in refused(cls, {"test_split": "train"})
+    for cls in (Stage1Parameters, STUDIES["tcis"]):
+        assert "'test' is both trained and tested on" in refused(cls, {"overrides": "data.split=test"})
 
 
 @pytest.mark.parametrize("name, value", [("seeds", "0 one"), ("seeds", "0.5"), ("seeds", ""), ("arms", "none maks"), ("steps", 0)])

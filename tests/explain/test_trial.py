@@ -26,6 +26,9 @@ def test_swaps_choose_as_they_say_at_equal_number(on_trial):
     body = truth.body_share(clips, config.grid).flatten(1)
     for mask, share in zip(chosen["oracle"], body, strict=True):
         assert share[mask].min() >= share[~mask].max() - 1e-6
+    assert (chosen["random"][0] != chosen["random"][1]).any(), "each clip has a draw of its own"
+    again, other = (trial.swapped(model, tokens, clips, "random", 0.25, seed=seed)[1] for seed in (0, 1))
+    assert torch.equal(again, chosen["random"]) and not torch.equal(other, again)
     assert model.config == config, "the model is given back as it was"
 
 

@@ -62,7 +62,8 @@ def describe(record: Record, world: World | None = None) -> pd.DataFrame:
     tcis, effect    what the first token of each shows; apart: their distance in tokens if they are in one frame, else nan
     tcis_target, effect_target   share of each map that lies in the target frame
     tcis_spread, effect_spread   `spread`
-    within          rank correlation within the target frame; ceiling: what the effects' own noise allows over all frames (nan: not known)
+    within          rank correlation within the target frame
+    ceiling         reliability: how well the mean of the effects' draws agrees with another such mean (nan: not known)
     """
     world, out = world or World(seed=TEST_SEED), []
     rows = record.rows
@@ -103,7 +104,7 @@ def told(row) -> str:
     if row.tcis_spread > FLAT:
         parts.append(f"The map is nearly flat: as if spread over {row.tcis_spread:.0%} of the tokens.")
     if row.ceiling < NOISY:
-        parts.append(f"The effects are noisy here (ceiling {row.ceiling:.2f}).")
+        parts.append(f"The effects are noisy here (reliability {row.ceiling:.2f}).")
     return " ".join(parts)
 
 

@@ -85,7 +85,7 @@ def write(folder: Path | str, study: Study, answers: Answers, facts: dict) -> Pa
         "study": STUDY, **facts, "sizes": sizes, "models": trained, "protocol": protocol(study),
         "tasks": [{key: task[key] for key in ("part", "arm", "seed", "clips", "seconds", "commit", "machine")} for task in answers.tasks],
         "not_reached": dict(Counter(task.part for task in answers.left)), **here(),
-        "code_hash": code_hash("causalpose.experiments.attribution.study"),
+        "code_hash": code_hash("causalpose.experiments.attribution.record"),
         "files": {name: file_hash(folder / name) for name in (SCORES, RESULTS, *made, MAPS)},
     }  # fmt: skip
     with replacing(folder / PROVENANCE) as temporary:

@@ -35,12 +35,12 @@ def selection(subject: Subject, clips: Sequence[int], question: Question, rates:
         put("own", f"recall_of_body@{rate:g}", (causal.cpu() & share).sum(1).double() / share.sum(1).clamp_min(1))
         for selector in ("own", *trial.SWAPS[:-1]):
             name = model.config.fte.selector if selector == "own" else selector
-            found = own if selector == "own" else trial.swapped(model, tokens, batch, name, rate, kind)[0]
+            found = own if selector == "own" else trial.swapped(model, tokens, batch, name, rate, kind, subject.seed)[0]
             put(selector, f"pck@{rate:g}", trial.accuracy(found, batch))
             put(selector, f"shift@{rate:g}", trial.shift(found, own, batch))
         for what, replacement in others.items():
             for choice in trial.CHOICES:
-                found = trial.exchanged(model, tokens, replacement, batch, choice, rate, kind)
+                found = trial.exchanged(model, tokens, replacement, batch, choice, rate, kind, subject.seed)
                 put(choice, f"pck_{what}@{rate:g}", trial.accuracy(found, batch))
                 put(choice, f"shift_{what}@{rate:g}", trial.shift(found, own, batch))
     return rows.frame()

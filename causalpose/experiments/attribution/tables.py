@@ -5,6 +5,7 @@ models, clips and joints.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -35,11 +36,14 @@ def matrix(rows: pd.DataFrame) -> pd.DataFrame:
 def summary(rows: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd.DataFrame:
     """Mean and 95 % interval of every score: columns part, arm, method, score, mean, low, high, seeds, clips.
 
-    `seconds` has its median with the median's interval there: a pause of the machine is no cost of a method.
+    `seconds` has its median with the median's interval there: a pause of the machine is no cost of a method. `ceiling` has the root of
+    its clips' values, which are reliabilities: the correlation of a mean of draws with another such mean. A map that knows the true effects
+    agrees with a mean of draws by the root of that (classical test theory), and no map is expected to agree more.
     """
     out = []
     for keys, part in rows.groupby(GROUP, sort=False):
         values = matrix(part).to_numpy()
+        values = np.sqrt(values.clip(0, 1)) if keys[-1] in ("ceiling", "ceiling_content") else values
         if np.isnan(values).any(0).all():
             continue  # undefined for every clip: a constant map ranks nothing, say
         middle = keys[-1] == "seconds"
@@ -64,7 +68,7 @@ def paired(rows: pd.DataFrame, part: str, left: tuple[str, str], right: tuple[st
 def comparisons(rows: pd.DataFrame, against: Sequence[str] = ("centre", "tcis"), scores: Sequence[str] | None = None) -> pd.DataFrame:
     """Every method minus reference methods on the same model, in the part `maps`, Holm-corrected over the methods of a score.
 
-    Columns: part, arm, score, method, against, mean, low, high, effect, p, p_holm, seeds, clips, distinguishable.
+    Columns: part, arm, score, method, against, mean, low, high, effect, p, p_holm, detectable, seeds, clips, distinguishable.
     """
     main, out = rows[rows["part"] == "maps"], []
     scores = [score for score in scores or (*HIGHER, *LOWER) if (main["score"] == score).any()]
@@ -81,7 +85,7 @@ def comparisons(rows: pd.DataFrame, against: Sequence[str] = ("centre", "tcis"),
                 for (name, interval), p in zip(found, adjusted, strict=True):
                     out.append(
                         ("maps", arm, score, name, reference, interval.mean, interval.low, interval.high, interval.effect, interval.p, p,
-                         interval.seeds, interval.clips, interval.distinguishable)
+                         interval.detectable, interval.seeds, interval.clips, interval.distinguishable)
                     )  # fmt: skip
     columns = [
         "part",
@@ -95,6 +99,7 @@ def comparisons(rows: pd.DataFrame, against: Sequence[str] = ("centre", "tcis"),
         "effect",
         "p",
         "p_holm",
+        "detectable",
         "seeds",
         "clips",
         "distinguishable",
@@ -105,48 +110,65 @@ def comparisons(rows: pd.DataFrame, against: Sequence[str] = ("centre", "tcis"),
 def revealed(rows: pd.DataFrame, biased: str = "biased", unbiased: str = "unbiased") -> pd.DataFrame:
     """Which maps show the planted shortcut: the biased model's score on the stick minus its twin's, on the same clips.
 
-    Columns: method, score, biased, unbiased, mean, low, high, clips, verdict. `reveals`: the interval is above zero; `silent`: it is not.
+    Columns: method, score, biased, unbiased, mean, low, high, p_holm (over the methods of a score), seeds, clips, verdict. `reveals`: the
+    interval is above zero and p_holm below 0.05; `silent`: not so.
     """
+    columns = ["method", "score", "biased", "unbiased", "mean", "low", "high", "p_holm", "seeds", "clips", "verdict"]
     out = []
     part = rows[rows["part"] == "shortcut"]
     for score in ("stick_auc", "stick_mass"):
-        for method in part[part["score"] == score]["method"].unique():
-            interval = paired(part, "shortcut", (biased, method), (unbiased, method), score)
-            if interval is None:
-                continue
-            means = [
-                part[(part["arm"] == arm) & (part["method"] == method) & (part["score"] == score)]["value"].mean()
-                for arm in (biased, unbiased)
-            ]
-            verdict = "reveals" if interval.low > 0 else "silent"
-            out.append((method, score, *means, interval.mean, interval.low, interval.high, interval.clips, verdict))
-    return pd.DataFrame(out, columns=["method", "score", "biased", "unbiased", "mean", "low", "high", "clips", "verdict"])
+        own = part[part["score"] == score]
+        found = [(method, paired(own, "shortcut", (biased, method), (unbiased, method), score)) for method in own["method"].unique()]
+        found = [(method, interval) for method, interval in found if interval is not None]
+        adjusted = statistics.holm([interval.p for _, interval in found]) if found else []
+        for (method, interval), p in zip(found, adjusted, strict=True):
+            means = [own[(own["arm"] == arm) & (own["method"] == method)]["value"].mean() for arm in (biased, unbiased)]
+            verdict = "reveals" if interval.low > 0 and p < 0.05 else "silent"
+            out.append((method, score, *means, interval.mean, interval.low, interval.high, p, interval.seeds, interval.clips, verdict))
+    return pd.DataFrame(out, columns=columns)
 
 
 # What a method must not reach where there is nothing to find, by score: the value of chance.
-_CHANCE = {"body_auc": 0.5, "limb_auc": 0.5, "agreement_target": 0.0}
+_CHANCE = {"body_auc": 0.5, "limb_auc": 0.5}
 
 
 def called_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """Methods that score above chance where the model knows nothing, or the joint is not there.
+    """Methods that score where the model knows nothing, or find more of the body than the effects do where the joint is not there.
 
-    Columns: placebo, method, score, mean, low, high, clips. On `untrained` and `shuffled` models a map that still finds the body shows the
-    picture, not what was learned; for a joint outside the image a map that still ranks the body above the rest answers another question.
+    Columns: placebo, method, score, mean, low, high, p_holm (over the methods of a placebo and score), clips. On `untrained` and `shuffled`
+    models a map that still finds the body (above chance) shows the picture, not what was learned. For a joint outside the image the
+    model may well look at the body; a map that ranks the body higher than the measured effects of the same clips do (mean: the difference)
+    answers another question.
     """
-    places = {"untrained": ("maps", "untrained"), "shuffled": ("maps", "shuffled"), "joint outside": ("outside", None)}
-    found = summary(rows[rows["score"].isin(_CHANCE)])
     out = []
-    for placebo, (part, arm) in places.items():
-        chosen = found[(found["part"] == part) & ((found["arm"] == arm) if arm else True)]
-        if placebo == "joint outside":  # against measured effects a map may well agree there; against the body it should not
-            chosen = chosen[chosen["score"] == "body_auc"]
-        else:
-            chosen = chosen[chosen["score"] != "agreement_target"]
-        for row in chosen.itertuples():
-            if row.method != "effect" and row.low > _CHANCE[row.score]:
-                label = placebo if arm else f"{placebo} ({row.arm})"
-                out.append((label, row.method, row.score, row.mean, row.low, row.high, row.clips))
-    return pd.DataFrame(out, columns=["placebo", "method", "score", "mean", "low", "high", "clips"])
+    cases = [("maps", arm, arm, score) for arm in PLACEBOS for score in _CHANCE]
+    cases += [("outside", arm, f"joint outside ({arm})", "body_auc") for arm in rows.loc[rows["part"] == "outside", "arm"].unique()]
+    for part, arm, placebo, score in cases:
+        own = rows[(rows["part"] == part) & (rows["arm"] == arm) & (rows["score"] == score)]
+        found = []
+        for method in own["method"].unique():
+            if method == "effect":
+                continue
+            if part == "outside":
+                interval = paired(own, part, (arm, method), (arm, "effect"), score)
+            else:
+                interval = _above(matrix(own[own["method"] == method]).to_numpy(), _CHANCE[score])
+            if interval is not None:
+                found.append((method, interval))
+        adjusted = statistics.holm([interval.p for _, interval in found]) if found else []
+        null = 0.0 if part == "outside" else _CHANCE[score]
+        for (method, interval), p in zip(found, adjusted, strict=True):
+            if interval.low > null and p < 0.05:
+                out.append((placebo, method, score, interval.mean, interval.low, interval.high, p, interval.clips))
+    return pd.DataFrame(out, columns=["placebo", "method", "score", "mean", "low", "high", "p_holm", "clips"])
+
+
+def _above(values: np.ndarray, chance: float) -> statistics.Interval | None:
+    """A mean with its interval and its p against chance; None where no clip has a score."""
+    if np.isnan(values).any(0).all():
+        return None
+    found = statistics.paired(np.full_like(values, chance), values)
+    return replace(found, mean=found.mean + chance, low=found.low + chance, high=found.high + chance)
 
 
 def disagreements(rows: pd.DataFrame, method: str = "tcis", count: int = 10) -> pd.DataFrame:
