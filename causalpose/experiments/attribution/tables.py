@@ -110,8 +110,8 @@ def comparisons(rows: pd.DataFrame, against: Sequence[str] = ("centre", "tcis"),
 def revealed(rows: pd.DataFrame, biased: str = "biased", unbiased: str = "unbiased") -> pd.DataFrame:
     """Which maps show the planted shortcut: the biased model's score on the stick minus its twin's, on the same clips.
 
-    Columns: method, score, biased, unbiased, mean, low, high, p_holm (over the methods of a score), seeds, clips, verdict. `reveals`: the
-    interval is above zero and p_holm below 0.05; `silent`: not so.
+    Columns: method, score, biased, unbiased, mean, low, high, p_holm (over the methods of a score; the measured effects are none, and keep
+    their own p), seeds, clips, verdict. `reveals`: the interval is above zero and p_holm below 0.05; `silent`: not so.
     """
     columns = ["method", "score", "biased", "unbiased", "mean", "low", "high", "p_holm", "seeds", "clips", "verdict"]
     out = []
@@ -120,8 +120,10 @@ def revealed(rows: pd.DataFrame, biased: str = "biased", unbiased: str = "unbias
         own = part[part["score"] == score]
         found = [(method, paired(own, "shortcut", (biased, method), (unbiased, method), score)) for method in own["method"].unique()]
         found = [(method, interval) for method, interval in found if interval is not None]
-        adjusted = statistics.holm([interval.p for _, interval in found]) if found else []
-        for (method, interval), p in zip(found, adjusted, strict=True):
+        maps = [(method, interval.p) for method, interval in found if method != "effect"]
+        adjusted = dict(zip([method for method, _ in maps], statistics.holm([p for _, p in maps]), strict=True)) if maps else {}
+        for method, interval in found:
+            p = adjusted.get(method, interval.p)
             means = [own[(own["arm"] == arm) & (own["method"] == method)]["value"].mean() for arm in (biased, unbiased)]
             verdict = "reveals" if interval.low > 0 and p < 0.05 else "silent"
             out.append((method, score, *means, interval.mean, interval.low, interval.high, p, interval.seeds, interval.clips, verdict))
