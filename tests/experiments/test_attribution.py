@@ -37,6 +37,23 @@ def test_the_ceiling_is_the_root_of_the_reliability():
     assert found["mean"][0] == pytest.approx(0.8 * 3 / 4)
 
 
+def test_scores_are_packed_without_loss(tmp_path):
+    """Undefined scores are left out; rows keep their order, and numbers that belong to no map their empty method."""
+    given = pd.concat(
+        [
+            rows("shortcut", "biased", method="", score="lean", value=lambda s, c: np.nan if c == 2 else 0.125 * c),
+            rows(method="tcis"),
+            rows(method="tcis", score="seconds", value=lambda s, c: 1 / 3),
+        ]
+    )
+    (tmp_path / record.SCORES).write_bytes(record.packed(given))
+    found = record.unpacked(tmp_path / record.SCORES)
+    assert len(found) == 6 + 8 + 8 and found["part"].drop_duplicates().tolist() == ["shortcut", "maps"]
+    keys = [name for name in COLUMNS if name != "value"]
+    both = given.dropna().merge(found, on=keys, suffixes=("", " found"))
+    assert len(both) == 22 and np.allclose(both["value"], both["value found"], rtol=1e-5, atol=0)
+
+
 def test_seconds_are_summarised_by_their_median():
     paused = rows(score="seconds", value=lambda s, c: 500.0 if (s, c) == (0, 3) else 1.0)
     assert tables.summary(paused, 200)["mean"].tolist() == [1.0]

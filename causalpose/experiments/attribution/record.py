@@ -1,6 +1,6 @@
 """The record of the attribution study: a folder with files that belong together.
 
-scores.csv.gz               every number: a row a part, arm, seed, clip, joint, method and score
+scores.csv.xz               every number: a row a part, arm, seed, clip, joint and method, a column a score
 results.csv                 means over clips in the tidy columns of every study; `condition` holds the method
 summary.csv                 means with 95 % intervals over seeds x clips
 comparisons.csv             paired differences between methods
@@ -10,6 +10,7 @@ provenance.json             code, protocol, sizes, machine, time, and a hash of 
 """
 
 import json
+import lzma
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +23,8 @@ from causalpose.data.files import read_json, replacing
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables as tidy_tables
 from causalpose.experiments.attribution import models, tables
-from causalpose.experiments.attribution import study as studies
 from causalpose.experiments.attribution.study import STUDY, Answers, Study, Task
-from causalpose.experiments.attribution.subject import TEST_SEED, measured_effect
+from causalpose.experiments.attribution.subject import COLUMNS, TEST_SEED, measured_effect
 from causalpose.experiments.modules import code_hash
 from causalpose.experiments.provenance import file_hash, here
 from causalpose.explain import methods, targets
@@ -32,10 +32,12 @@ from causalpose.explain.intervention import CAUSES
 from causalpose.explain.perturbation import FRACTIONS, SUBSTRATES
 from causalpose.explain.truth import BODY_TOKEN
 
-SCORES, RESULTS, SUMMARY, COMPARISONS = "scores.csv.gz", "results.csv", "summary.csv", "comparisons.csv"
+SCORES, RESULTS, SUMMARY, COMPARISONS = "scores.csv.xz", "results.csv", "summary.csv", "comparisons.csv"
 SHORTCUT, CALLED_OUT, DISAGREEMENTS, MAPS = "shortcut.csv", "called_out.csv", "disagreements.csv", "disagreements.safetensors"
 PROVENANCE = "provenance.json"
 _TABLES = {SUMMARY: "summary", COMPARISONS: "comparisons", SHORTCUT: "shortcut", CALLED_OUT: "called_out", DISAGREEMENTS: "disagreements"}
+
+_KEYS = [name for name in COLUMNS if name not in ("score", "value")]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def write(folder: Path | str, study: Study, answers: Answers, facts: dict) -> Pa
     folder, rows = Path(folder), answers.rows
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / SCORES) as temporary:
-        temporary.write_bytes(studies.packed(rows))
+        temporary.write_bytes(packed(rows))
     tidy_tables.write(folder / RESULTS, results(rows))
     worst = _disagreements(rows)
     made = {
@@ -91,6 +93,23 @@ def write(folder: Path | str, study: Study, answers: Answers, facts: dict) -> Pa
     with replacing(folder / PROVENANCE) as temporary:
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     return folder
+
+
+def packed(rows: pd.DataFrame) -> bytes:
+    """Long rows as a wide table, compressed CSV: keys stand once for all scores of a map. Scores that are not defined are left out."""
+    wide = rows.set_index([*_KEYS, "score"])["value"].unstack("score", sort=False)
+    wide = wide.loc[pd.MultiIndex.from_frame(rows[_KEYS].drop_duplicates())]  # in the order of the rows
+    return lzma.compress(wide.to_csv(float_format="%.6g").encode(), format=lzma.FORMAT_XZ)
+
+
+def unpacked(path: Path) -> pd.DataFrame:
+    """The long rows of `packed`."""
+    wide = pd.read_csv(path, compression="xz", dtype={name: str for name in _KEYS if name not in ("seed", "clip")})
+    if list(wide.columns[: len(_KEYS)]) != _KEYS:
+        raise CausalPoseError(f"{path} is no score file of the attribution study: its first columns are {', '.join(wide.columns[:6])}")
+    wide = wide.fillna({"method": ""})  # the numbers that are no map's
+    rows = wide.melt(_KEYS, var_name="score", value_name="value", ignore_index=False).dropna(subset="value")
+    return rows.sort_index(kind="stable")[list(COLUMNS)].reset_index(drop=True)
 
 
 def protocol(study: Study) -> dict:
@@ -156,4 +175,4 @@ def read(folder: Path | str) -> Record:
             state = "changed" if (folder / name).is_file() else "missing"
             raise CausalPoseError(f"{folder / name} is {state}: not what {PROVENANCE} recorded; run the study again")
     frames = {attribute: pd.read_csv(folder / name, keep_default_na=False, na_values=["nan"]) for name, attribute in _TABLES.items()}
-    return Record(studies.unpacked(folder / SCORES), **frames, maps=load_file(folder / MAPS), provenance=document)
+    return Record(unpacked(folder / SCORES), **frames, maps=load_file(folder / MAPS), provenance=document)
