@@ -112,7 +112,7 @@ def measured_effect(
     """The size of each token's effect on one joint `[1, T, rows, columns]`, and what is known of its quality.
 
     Draw by draw, so that one can be held against another: `ceiling` is the rank correlation of a draw with the next, stepped up to all
-    draws (Spearman and Brown): no map can be expected to agree better with the mean of these draws.
+    draws (Spearman and Brown). That is a reliability; the tables take its root, up to which a map of the true effects would agree.
     """
     draws = [intervention.effect_map(model, world, [clip], causes=label, resamples=1, seed=1 + draw) for draw in range(resamples)]
     sizes = torch.stack([draw.size[:, joint] for draw in draws])  # [R, 1, T, rows, columns]
