@@ -87,8 +87,10 @@ def squared_distances(points: Tensor, panels: int = 1) -> Tensor:
     out, high = points.new_empty(len(points), S, S), -(-S // panels)
     for top in range(0, S, high):
         rows = slice(top, top + high)
-        panel = out[:, rows, top:]
-        panel.copy_(own[:, None, top:]).add_(own[:, rows, None]).baddbmm_(points[:, rows], columns[:, :, top:], alpha=-2 / C)
+        # Into memory of its own: a product written into a part of a larger matrix is computed clip by clip.
+        start = own[:, None, top:] + own[:, rows, None]
+        panel = torch.baddbmm(start, points[:, rows], columns[:, :, top:], alpha=-2 / C, out=start)
+        out[:, rows, top:] = panel
         out[:, top + high :, rows] = panel[:, :, high:].transpose(1, 2)
     return out
 
@@ -110,15 +112,32 @@ def dpc_knn(points: Tensor, count: int, neighbours: int, tie_break: Tensor) -> T
     """
     S = points.shape[1]
     distance = squared_distances(points, panels(points))
-    nearest = distance.topk(min(neighbours, S), dim=-1, largest=False, sorted=False).values
+    nearest, who = distance.topk(min(neighbours, S), dim=-1, largest=False, sorted=False)
     density = (-nearest.mean(-1)).exp() + tie_break
-    denser = density[:, None, :] > density[:, :, None]  # [B, i, j]: j is denser than i
     # The densest has nothing denser: infinitely far does for the largest distance, it comes first with either.
-    delta = torch.where(denser, distance, torch.inf).amin(-1).clamp_min(0).sqrt()
+    delta = nearest_denser(distance, density, nearest, who).clamp_min(0).sqrt()
     centres = (density * delta).topk(count, dim=-1).indices  # [B, M]
     assignment = distance.gather(1, centres[..., None].expand(-1, -1, S)).argmin(1)
     # A centre stands for itself, even where another centre lies on the very same spot.
     return assignment.scatter(1, centres, torch.arange(count, device=points.device).expand_as(centres))
+
+
+def nearest_denser(distance: Tensor, density: Tensor, nearest: Tensor, who: Tensor) -> Tensor:
+    """Least distance `[B, S]` to a point of larger density, infinite where there is none.
+
+    distance `[B, S, S]`, density `[B, S]`; nearest, who `[B, S, k]`: each point's k least distances and whose they are. Most points have a
+    denser one among them, and so need no look at all the others. How many do not is known late, which a traced graph and a GPU dislike:
+    there every point looks at all.
+    """
+    if distance.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.where(density[:, None, :] > density[:, :, None], distance, torch.inf).amin(-1)
+    B, S = density.shape
+    theirs = density.flatten()[who + torch.arange(0, B * S, S)[:, None, None]]
+    delta = torch.where(theirs > density[..., None], nearest, torch.inf).amin(-1)
+    clip, peak = delta.isinf().nonzero(as_tuple=True)
+    higher = density[clip] > density[clip, peak, None]
+    delta[clip, peak] = torch.where(higher, distance[clip, peak], torch.inf).amin(-1)
+    return delta
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 
 from causalpose.benchmark.clustering import plain_dpc_knn
 from causalpose.config import CLUSTERINGS, FTEConfig
-from causalpose.model.clustering import bipartite, cluster, dpc_knn, kmeans, merge, squared_distances
+from causalpose.model.clustering import bipartite, cluster, dpc_knn, kmeans, merge, nearest_denser, squared_distances
 
 LINE = torch.tensor([[[0.0], [1.0], [3.0], [10.0], [12.0]]])  # five points on a line, C = 1
 TIES = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0]]) * 1e-6
@@ -40,6 +40,20 @@ def test_panels_change_no_assignment():
     for points in (blobs, torch.randn(2, 300, 32)):
         ties = torch.rand(2, 300) * 1e-6
         assert torch.equal(dpc_knn(points, 20, 5, ties), plain_dpc_knn(points, 20, 5, ties))
+
+
+@pytest.mark.parametrize("places", [3, 20])
+def test_the_nearest_denser_point_is_found_among_the_neighbours_or_else_among_all(places):
+    generator = torch.Generator().manual_seed(places)
+    home = torch.randint(places, (2, 60, 1), generator=generator).expand(-1, -1, 8)
+    points = torch.randn(2, places, 8, generator=generator).gather(1, home) + 0.1 * torch.randn(2, 60, 8, generator=generator)
+    distance = squared_distances(points)
+    nearest, who = distance.topk(5, dim=-1, largest=False, sorted=False)
+    density = torch.rand(2, 60, generator=generator).mul(20).round()  # some are equal: neither is the denser
+    found = nearest_denser(distance, density, nearest, who)
+    assert torch.equal(found, torch.where(density[:, None, :] > density[:, :, None], distance, torch.inf).amin(-1))
+    near = found <= nearest.amax(-1)
+    assert near.any() and (~near & found.isfinite()).any() and found.isinf().any()  # all three ways were taken
 
 
 def test_dpc_knn_is_batched():
