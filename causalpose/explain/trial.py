@@ -42,14 +42,22 @@ def _needs_selection(model: nn.Module) -> None:
 
 @torch.no_grad()
 def swapped(
-    model: nn.Module, tokens: Tensor, clips: Clip, selector: str, keep_rate: float, kind: str = "ce", seed: int = 0
+    model: nn.Module, tokens: Tensor, clips: Clip, selector: str | Tensor, keep_rate: float, kind: str = "ce", seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Keypoints `[B, K, 2]` in crop pixels, and which tokens were causal, bool `[B, TN]`, when `selector` chooses.
 
-    tokens `[B, T, N, C]`: the clips' backbone tokens; seed: of `random`, which draws for each clip anew
+    tokens    `[B, T, N, C]`: the clips' backbone tokens
+    selector  a selector's name, or a map `[B, T, rows, columns]`: the tokens where it is largest
+    seed      of `random`, which draws for each clip anew
     """
-    shown = _body(model, clips) if selector == "oracle" else None
-    if selector == "random":
+    shown = _body(model, clips) if isinstance(selector, str) and selector == "oracle" else None
+    if isinstance(selector, Tensor):
+        # By rank, so that no difference is too small beside the oracle's way of breaking ties.
+        selector, ranked = "oracle", selector.flatten(1)
+        if ranked.shape != (len(tokens), tokens.shape[1] * tokens.shape[2]):
+            raise CausalPoseError(f"a map of {tuple(ranked.shape)} tokens ranks none of {tuple(tokens.shape[:3])}: one value a token")
+        shown = (ranked.argsort(1).argsort(1).float() / ranked.shape[1]).view(tokens.shape[:3]).to(tokens.device)
+    elif selector == "random":
         # The model's own random selector shows every clip the same draw, so that its result depends on nothing else: that would put one
         # mask on trial. Numbers of our own go in where the oracle takes the body's.
         selector = "oracle"

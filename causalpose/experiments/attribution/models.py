@@ -1,7 +1,8 @@
 """The models that the attribution study explains, each trained here from the shipped weights, and where they lie.
 
     stage1       multitask coarse learning, both tasks; stage1-none, -mask, -noise: with neither or one of the tasks
-    stage2       the default selector, from that seed's stage1; stage2-tcis: the paper's selector, taught by the pose alone
+    stage2       the default selector, from that seed's stage1; stage2-tcis: the paper's selector, taught by the pose alone;
+                 stage2-effects: its attention taught by measured effects instead of the joints' places
     untrained    stage 2 with fresh weights
     shuffled     stage 2 from nothing on shuffled labels
     biased       stage 2 in a world with a planted shortcut; unbiased: its twin, the same picture with nothing to learn from it. Both are
@@ -58,6 +59,7 @@ ARMS: dict[str, Arm] = {
     "stage1-noise": Arm(1, {"model.mcl.mask": False}, "tiny-backbone"),
     "stage2": Arm(2, start="stage1"),
     "stage2-tcis": Arm(2, PLAIN_TCIS, "stage1"),
+    "stage2-effects": Arm(2, {"model.fte.supervision": "effects"}, "stage1"),
     "untrained": Arm(2, trained=False),
     "shuffled": Arm(2, {"data.shuffled": True}, frozen=False, steps=0.5),
     "biased-backbone": Arm(0, {"data.bias": SHORTCUT}, steps=6, clips=6, frozen=False, joint=SHORTCUT_JOINT),

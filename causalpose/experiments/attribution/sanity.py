@@ -15,7 +15,10 @@ def sanity_checks(subject: Subject, clips: Sequence[int], question: Question) ->
     copies = list(checks.randomised(model, subject.seed))
     for number in clips:
         clip = world.render([number])
-        joint = subject.names[pick_joint(clip, number, INSIDE)]
+        chosen = pick_joint(clip, number, INSIDE)
+        if chosen is None:
+            continue
+        joint = subject.names[chosen]
         other = world.resample("background", salt=1).render([number])
         for name in question.of(model):
             for layer, value in checks.cascade(model, clip, joint, name, seed=number, effort=question.effort, copies=copies).items():

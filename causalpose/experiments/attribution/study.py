@@ -30,8 +30,8 @@ from causalpose.explain.tokenmaps import CONTROLS, TOKEN_MAPS
 STUDY = "attribution"
 SCORES, DONE = "scores.csv.gz", "done.json"
 MAIN = ("stage1", "stage2")
-# Measured beside the main models with the maps that cost next to nothing: the paper's selector, when it is not the default.
-ASIDE = ("stage2-tcis",)
+# Measured beside the main models with the maps that cost next to nothing: the paper's selector, and the one taught by measured effects.
+ASIDE = ("stage2-tcis", "stage2-effects")
 QUICK = (*TOKEN_MAPS, *CONTROLS, "saliency", "grad_x_token")
 PLACEBOS = ("untrained", "shuffled")
 TWINS = ("biased", "unbiased")
@@ -73,7 +73,7 @@ SIZES: dict[str, Sizes] = {
         question=Question(NAMES, replace(LIGHT, steps=2, samples=2), resamples=2, samples=4), seeds=(0,),
     ),
     "book": Sizes(
-        Training(100, 1024), clips=200, block=2, placebo=12, outside=12, sanity=2, selection=96, shortcut=32, occluded=16, real=2,
+        Training(100, 1024), clips=200, block=2, placebo=12, outside=12, sanity=4, selection=96, shortcut=32, occluded=16, real=2,
         question=Question(NAMES, LIGHT, content=0),
     ),
     "paper": Sizes(
@@ -156,7 +156,7 @@ def plan(study: Study) -> list[Task]:
     others = [
         on("selection", stage2, range(s.selection)) + on("shortcut", TWINS, range(s.shortcut)),
         on("maps", PLACEBOS, range(s.placebo)) + on("outside", s.main, range(s.outside)),
-        on("sanity", s.main, range(s.sanity), first) + on("occluded", s.main, range(s.occluded))
+        on("sanity", s.main, range(s.sanity)) + on("occluded", s.main, range(s.occluded))
         + (on("real_video", s.main, range(s.real), first) if study.real is not None else []),
         on("occluded", TASKS_OF_MCL, range(s.occluded)),
     ]  # fmt: skip
