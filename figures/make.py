@@ -26,6 +26,7 @@ from causalpose.experiments import comparisons, records, telling
 from causalpose.experiments.arms import STUDIES
 from causalpose.experiments.attribution import record as attribution_record
 from causalpose.experiments.attribution import tables as attribution_tables
+from causalpose.experiments.attribution import telling as attribution_telling
 from causalpose.experiments.attribution.subject import TEST_SEED
 from causalpose.plotting import attribution, failures, results, scenes
 from causalpose.plotting.dials import dial_plot
@@ -232,16 +233,10 @@ def _trial():
     return attribution_record.read(RESULTS / "attribution" / "book")
 
 
-def _measured(summary) -> list[str]:
-    """The models of the trial that were trained as they should be, in the order of the record."""
-    trained = ("stage1", "stage2", "stage2-tcis")
-    return [arm for arm in trained if ((summary["part"] == "maps") & (summary["arm"] == arm)).any()]
-
-
 def trial_methods(folder: Path) -> None:
     """Maps on trial: every method by every score."""
     record = _trial()
-    arms = _measured(record.summary)
+    arms = attribution_telling.measured(record)
     alt = "; ".join(attribution_tables.against_control(record.comparisons, arm, "agreement_target") for arm in arms)
     alt = f"Methods by scores with 95 % intervals. Agreement with measured effects at the target frame, against a map of the centre: {alt}."
     save(attribution.method_plot(record.summary, arms), folder, "trial_methods", alt=alt)
@@ -250,7 +245,7 @@ def trial_methods(folder: Path) -> None:
 def trial_cost(folder: Path) -> None:
     """What a map costs."""
     record = _trial()
-    summary, arms = record.summary, _measured(record.summary)
+    summary, arms = record.summary, attribution_telling.measured(record)
     costs = summary[(summary["part"] == "maps") & (summary["arm"] == arms[0]) & (summary["score"] == "seconds")]
     costs = costs[~costs["method"].isin(("effect", *attribution_tables.CONTROLS))].sort_values("mean")
     first, last = costs.iloc[0], costs.iloc[-1]

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools import check_records, execute_chapters
+from tools import execute_chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -31,10 +31,15 @@ INPUTS = ("causalpose", "ablations/results", "figures", "constraints.txt", "_con
 BUILDER = ("book/_ext", "book/_static", "book/_toc.yml", "book/references.bib", "tools")
 # Jupyter Book, with the number of Sphinx's processes as first argument, for which it has no option. Started through its function, because
 # a console script names the place where the environment was made.
+# Sphinx loads every page's tree several times, and each is a heap of small objects that the collector would walk again and again:
+# without it the loading takes a seventh of the time, and 1.5 GB. Where every page is read, memory would grow by more: there it only works
+# less often.
 PROGRAM = """
-import functools, sys
+import functools, gc, sys
+jobs = int(sys.argv.pop(1))
+gc.disable() if jobs > 1 else gc.set_threshold(1_000_000, 100, 100)
 from jupyter_book import sphinx
-sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=int(sys.argv.pop(1)))
+sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=jobs)
 from jupyter_book.cli.main import main
 main()
 """
@@ -89,10 +94,13 @@ def faultless(root: Path, key_file: Path) -> tuple[bool, str]:
 def main() -> None:
     """Refuse stale records, clear a stale cache, then run Jupyter Book."""
     start = time.perf_counter()
-    check_records.main()
+    untouched_pages_are_known, key = faultless(ROOT, FAULTLESS)
+    if not untouched_pages_are_known:  # then records, weights and renderer are those that the last build was content with
+        from tools import check_records  # draws a clip to know the renderer by, with all of torch: seconds that a prose edit need not wait
+
+        check_records.main()
     if refresh_cache(ROOT, CACHE, KEY):
         print("The library, the pins, the weights or the results changed: every chapter runs again.")
-    untouched_pages_are_known, key = faultless(ROOT, FAULTLESS)
     # Pages that left the table of contents and error reports of an earlier run must not survive; pages that are not read anew need the
     # pictures of their executed copies.
     for folder in ("html",) if untouched_pages_are_known else ("html", "jupyter_execute", ".doctrees"):

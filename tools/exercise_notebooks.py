@@ -15,10 +15,12 @@ the body of a function is. A student's cell raises `NotImplementedError` until i
 """
 
 import argparse
+import copy
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -85,10 +87,16 @@ def _marks(text: str) -> Iterator[tuple[int, int, str | None]]:
 
 def notebook(text: str, name: str = "chapter") -> nbformat.NotebookNode:
     """A chapter's text as a notebook without outputs."""
-    found = read_myst_markdown_notebook(text, add_source_map=False)
+    found = _read(text)
     if found is None:
         raise Fault(name, "is no notebook; its front matter must name a kernel")
-    return found
+    return copy.deepcopy(found)
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> nbformat.NotebookNode | None:
+    # The page of all names reads every chapter as the notebooks do, in the same build.
+    return read_myst_markdown_notebook(text, add_source_map=False)
 
 
 def split(text: str, name: str = "chapter") -> tuple[nbformat.NotebookNode, nbformat.NotebookNode]:

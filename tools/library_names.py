@@ -7,6 +7,7 @@ import ast
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tools import api_pages, exercise_notebooks
@@ -37,6 +38,7 @@ def first_sentence(docstring: str | None) -> str:
     return re.split(r"(?<=[.])\s+(?=[A-Z`])", paragraph, maxsplit=1)[0]
 
 
+@lru_cache
 def names(library: Path = api_pages.LIBRARY) -> dict[str, list[Name]]:
     """The public names of each part, module by module, in the order of the files."""
     found: dict[str, list[Name]] = {}

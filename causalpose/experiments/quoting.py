@@ -5,6 +5,7 @@ reads a page's numbers back, and `faults` reads each one anew from the records.
 """
 
 import html
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -71,26 +72,30 @@ class Quoted(HTMLParser):
         self._open = self._open and tag != "data"
 
 
+# No attribute of a quotation holds an angle bracket, and no quotation holds another. A page of a megabyte is searched in a moment.
+_QUOTATION = re.compile(r"<data\b[^<>]*>.*?</data\s*>", re.DOTALL | re.IGNORECASE)
+
+
 def unquoted(page: str) -> list[tuple[dict[str, str], str]]:
     """The quoted numbers of a page of HTML, in order: attributes and text."""
     parser = Quoted()
-    parser.feed(page)
+    for found in _QUOTATION.finditer(page):
+        parser.feed(found.group())
     return parser.numbers
 
 
 def recorded(results: Path, source: str, where: str, column: str) -> float:
     """The number that a quotation names, read anew. Errors: no such table, row or column, or more rows than one."""
-    table = _table(results / source)
-    rows = table
-    for name, value in parse_qsl(where, keep_blank_values=True):
+    table, wanted = _table(results / source), parse_qsl(where, keep_blank_values=True)
+    for name, _ in wanted:
         if name not in table.columns:
             raise CausalPoseError(f"{source} has no column {name}")
-        rows = rows[rows[name] == value]
-    if len(rows) != 1 or column not in table.columns:
+    found = _rows(results / source, tuple(name for name, _ in wanted)).get(tuple(value for _, value in wanted), ())
+    if len(found) != 1 or column not in table.columns:
         raise CausalPoseError(
-            f"{source} has {len(rows)} rows where {where}, and {'a' if column in table.columns else 'no'} column {column}"
+            f"{source} has {len(found)} rows where {where}, and {'a' if column in table.columns else 'no'} column {column}"
         )
-    return float(rows.iloc[0][column])
+    return float(table[column].iloc[found[0]])
 
 
 @lru_cache(maxsize=32)
@@ -98,6 +103,15 @@ def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise CausalPoseError(f"{path} is not there")
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+@lru_cache(maxsize=128)
+def _rows(path: Path, names: tuple[str, ...]) -> dict[tuple[str, ...], list[int]]:
+    """Places of a table's rows by what stands in these columns."""
+    table, out = _table(path), {}
+    for place, *key in zip(range(len(table)), *(table[name] for name in names), strict=True):
+        out.setdefault(tuple(key), []).append(place)
+    return out
 
 
 def faults(page: str, results: Path) -> Iterator[str]:

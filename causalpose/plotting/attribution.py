@@ -101,7 +101,7 @@ def method_plot(
 
 
 # Selections at inference, by a colour and a marker each, the same in every panel.
-_SELECTIONS = ("own", "oracle", "heatmap", "norm", "random", "bottom")
+_SELECTIONS = ("own", "oracle", "heatmap", "norm", "random", "bottom", "encoder_attention", "gradient_attention")
 
 
 def _place(selection: str) -> int:
@@ -130,11 +130,11 @@ def selection_plot(summary: pd.DataFrame, arm: str = "stage2", *, what: str = "p
                 continue
             name, number = "own" if method == "attention" else method, _place(method)
             part = chosen[chosen["method"] == method]
-            x = np.array([rates.index(float(score.rpartition("@")[2])) for score in part["score"]]) + 0.11 * (number - 2.5)
+            x = np.array([rates.index(float(score.rpartition("@")[2])) for score in part["score"]]) + 0.09 * (number - 3.5)
             colour = unit(CYCLE[number % len(CYCLE)])
             means, low, high = (part[column].to_numpy() for column in ("mean", "low", "high"))
             axis.vlines(x, low, high, color=colour, linewidth=1.5)
-            label = name if family == "swapped" else None
+            label = method_label(name) if family == "swapped" else None
             axis.plot(x, means, _MARKERS[number % len(_MARKERS)], markersize=5, color=colour, label=label)
         if family == "swapped" and (rows["method"] == "all").any():
             axis.axhline(float(rows[rows["method"] == "all"]["mean"].iloc[0]), color=INK, linewidth=1, linestyle=":", label="all tokens")
@@ -143,7 +143,7 @@ def selection_plot(summary: pd.DataFrame, arm: str = "stage2", *, what: str = "p
         axis.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         axis.set_xlim(-0.5, len(rates) - 0.5)
         axis.grid(False, axis="x")
-    figure.legend(loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8.5, frameon=False)
     return figure
 
 

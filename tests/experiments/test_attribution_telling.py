@@ -79,11 +79,14 @@ def test_selectors_stand_side_by_side():
         [("all", "PCK@0.2", "random", "attention", -3.0, -4.0, -2.0), ("all", "PCK@0.2", "oracle", "attention", 0.1, -0.2, 0.4)],
         columns=["condition", "metric", "variant", "against", "mean", "low", "high"],
     )
+    swapped += [rows("selection", arm, "own", "pck@0.3", value) for arm, value in (("stage2-tcis", 58.0), ("stage2-effects", 61.0))]
     text = telling.selectors(made(maps("agreement", tcis=0.3, random=0.0, centre=0.5), *swapped), trained).splitlines()
     (chance,) = [line for line in text if line.startswith("| random")]
     assert "**-10.0 [-10.0, -10.0]**" in chance and "**-3.0 [-4.0, -2.0]**" in chance
     (best,) = [line for line in text if line.startswith("| oracle")]
-    assert "| +0.0 [+0.0, +0.0] | +0.1 [-0.2, 0.4] |" in best and best.count("–") == 4
+    assert "| +0.0 [+0.0, +0.0] | +0.1 [-0.2, 0.4] |" in best and best.count("–") == 5
+    (taught,) = [line for line in text if "measured effects" in line]
+    assert taught.endswith("| **+3.0 [+3.0, +3.0]** (on the clips of this trial) |")
     assert "is **better than** `random`" in telling.selection(made(*swapped))
 
 

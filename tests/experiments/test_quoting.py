@@ -18,6 +18,7 @@ def results(tmp_path) -> Path:
     rows = [WHERE | {"mean": -0.04, "low": -1.25}, WHERE | {"variant": "c", "mean": 2.0, "low": 1.0}]
     pd.DataFrame(rows).to_csv(folder / "comparisons.csv", index=False)
     quoting._table.cache_clear()
+    quoting._rows.cache_clear()
     return tmp_path
 
 
@@ -39,6 +40,14 @@ def test_what_rounds_to_zero_has_no_sign(results):
 def test_a_tampered_page_is_found(results):
     (fault,) = faults(page().replace(">-1.2<", ">1.2<"), results)
     assert "says '1.2'" in fault and "'-1.2'" in fault
+
+
+def test_every_number_of_a_page_is_read_wherever_it_stands(results):
+    """Across lines, in a table, with marks inside and with other elements between; a `data` element of somebody else is none of ours."""
+    one = page().removeprefix("<p>").removesuffix("</p>")
+    text = f"<table><tr><td>{one.replace('<data ', '<data' + chr(10))}</td></tr></table><data value='1'>1</data><p>{one}</p>"
+    text += one.replace(">-1.2<", "><b>-1.2</b><")
+    assert [shown for _, shown in unquoted(text)] == ["-1.2"] * 3 and not list(faults(text, results))
 
 
 def test_a_changed_record_is_found(results):

@@ -32,6 +32,16 @@ def test_swaps_choose_as_they_say_at_equal_number(on_trial):
     assert model.config == config, "the model is given back as it was"
 
 
+def test_a_map_chooses_the_tokens_where_it_is_largest(on_trial):
+    """However small its differences are; a map of another size is refused."""
+    model, tokens, clips = on_trial
+    values = 1e-12 * torch.rand(2, *tokens.shape[1:3], generator=torch.Generator().manual_seed(0)).unflatten(2, model.config.grid)
+    mask = trial.swapped(model, tokens, clips, values, 0.25)[1]
+    assert mask.sum(1).tolist() == [12, 12] and mask.gather(1, values.flatten(1).topk(12, 1).indices).all()
+    with pytest.raises(CausalPoseError, match="one value a token"):
+        trial.swapped(model, tokens, clips, values[:, :1], 0.25)
+
+
 def test_exchanging_tokens_touches_the_others_only(on_trial):
     """Replaced by themselves nothing changes; with every token kept, replacements do not matter; else they do."""
     model, tokens, clips = on_trial

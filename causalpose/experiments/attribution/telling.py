@@ -15,7 +15,7 @@ from causalpose.experiments.quoting import quoted
 from causalpose.experiments.telling import figures
 from causalpose.plotting.attribution import method_label
 
-TRAINED = ("stage1", "stage2", "stage2-tcis")
+TRAINED = ("stage1", "stage2", "stage2-tcis", "stage2-effects")
 TITLES = {
     "agreement": "agreement with effects, all frames",
     "agreement_target": "agreement with effects, target frame",
@@ -28,7 +28,10 @@ TITLES = {
 SELECTORS: dict[str, tuple[tuple[str, str] | None, str | None, str]] = {
     "TCIS, by the paper's outline": (("stage2-tcis", "tcis"), "attention", ""),
     "TCIS, supervised (the default)": (("stage2", "tcis"), "supervised", "own"),
+    "TCIS, taught by measured effects": (("stage2-effects", "tcis"), "effects", ""),
     "heatmap mass of stage 1": (("stage2", "heatmap_mass"), "heatmap", "heatmap"),
+    "encoder attention": (("stage2", "encoder_attention"), None, "encoder_attention"),
+    "gradient × attention": (("stage2", "gradient_attention"), None, "gradient_attention"),
     "feature norm": (None, "norm", "norm"),
     "random": (("stage2", "random"), "random", "random"),
     "bottom (the least important)": (None, "bottom", "bottom"),
@@ -198,9 +201,9 @@ def selectors(record: Record, arms: pd.DataFrame, rate: float = 0.3) -> str:
 
     arms   comparisons of the study of selectors (`experiments.records`), in which each is trained with, against `attention`
     """
-    text = "| selector | " + " | ".join(("agreement", "top-tenth overlap", "AUC, limb", "AUC, body"))
+    text = "| selector | " + " | ".join(("agreement", "top-tenth overlap", "AUC, limb", "AUC, body", "seconds a map"))
     text += " | put into the default model: PCK@0.2 minus its own | trained with: PCK@0.2 minus TCIS by the outline |\n"
-    text += "| --- |" + " --- |" * (len(_SELECTOR_SCORES) + 2) + "\n"
+    text += "| --- |" + " --- |" * (len(_SELECTOR_SCORES) + 3) + "\n"
     whole = arms[(arms["condition"] == "all") & (arms["metric"] == "PCK@0.2") & (arms["against"] == "attention")]
     whole = whole.set_index("variant", drop=False)
     for name, (ranked, trained, put) in SELECTORS.items():
@@ -208,6 +211,8 @@ def selectors(record: Record, arms: pd.DataFrame, rate: float = 0.3) -> str:
         for score in _SELECTOR_SCORES:
             found = None if ranked is None else value(record, *ranked, score)
             cells.append("–" if found is None else spread(found))
+        cost = None if ranked is None else value(record, *ranked, "seconds")
+        cells.append("–" if cost is None else spread(cost, 3))
         found = paired(record.rows, "selection", ("stage2", put), ("stage2", "own"), f"pck@{rate:g}") if put and put != "own" else None
         cells.append("0, by definition" if put == "own" else "–" if found is None else _marked(points(found), found.distinguishable))
         if trained == "attention":
@@ -216,7 +221,11 @@ def selectors(record: Record, arms: pd.DataFrame, rate: float = 0.3) -> str:
             row = whole.loc[trained]
             cells.append(_marked(figures(row), bool(row["low"] > 0 or row["high"] < 0)))
         else:
-            cells.append("–")
+            # Trained for this trial, and not for the study of selectors: the same difference, on this record's clips.
+            found = None
+            if ranked and ranked[1] == "tcis":
+                found = paired(record.rows, "selection", (ranked[0], "own"), ("stage2-tcis", "own"), f"pck@{rate:g}")
+            cells.append("–" if found is None else f"{_marked(points(found), found.distinguishable)} (on the clips of this trial)")
         text += f"| {name} | {' | '.join(cells)} |\n"
     return text + (
         f"\nA dash: not recorded. Bold: the interval leaves zero out. Maps: {size(record, 'maps', 'stage2')}; exchanged at inference with "
@@ -256,7 +265,7 @@ def selection(record: Record, rate: float = 0.3) -> str:
     """What exchanging the selection does, and what comes of other content in the tokens left out."""
     rows, lines = record.rows, []
     for arm in rows.loc[rows["part"] == "selection", "arm"].unique():
-        for other in ("random", "bottom", "oracle"):
+        for other in ("random", "bottom", "oracle", "encoder_attention", "gradient_attention"):
             found = paired(rows, "selection", (arm, "own"), (arm, other), f"pck@{rate:g}")
             if found is not None:
                 better = "better than" if found.mean > 0 else "worse than"
