@@ -68,14 +68,14 @@ def method_plot(
     names = [name for name in names if name != "uniform"] if "uniform" not in first.index else names
     columns = min(len(shown), 4)  # more in a row, and a page would shrink them until nobody can read them
     lines = -(-len(shown) // columns)
-    figure, axes = panels(lines, columns, height=0.23 * len(names) + 0.9, width=1.75, pictures=False, margin=1.6)
+    figure, axes = panels(lines, columns, height=(0.2 + 0.02 * len(arms)) * len(names) + 0.9, width=1.75, pictures=False, margin=1.6)
     for spare in axes.flat[len(shown) :]:
         spare.remove()
     for place, (axis, (score, (title, chance))) in enumerate(zip(axes.flat, shown.items(), strict=False)):
         for number, arm in enumerate(arms):
             part_rows = rows[(rows["arm"] == arm) & (rows["score"] == score)].set_index("method")
             present = [name for name in names if name in part_rows.index]
-            y = np.array([names.index(name) for name in present]) + 0.28 * (number - (len(arms) - 1) / 2)
+            y = np.array([names.index(name) for name in present]) + min(0.28, 0.72 / len(arms)) * (number - (len(arms) - 1) / 2)
             values = part_rows.loc[present]
             colour = unit(CYCLE[number % len(CYCLE)])
             axis.hlines(y, values["low"], values["high"], color=colour, linewidth=1.6, zorder=2)
@@ -135,7 +135,9 @@ def selection_plot(summary: pd.DataFrame, arm: str = "stage2", *, what: str = "p
             means, low, high = (part[column].to_numpy() for column in ("mean", "low", "high"))
             axis.vlines(x, low, high, color=colour, linewidth=1.5)
             label = method_label(name) if family == "swapped" else None
-            axis.plot(x, means, _MARKERS[number % len(_MARKERS)], markersize=5, color=colour, label=label)
+            fill = colour if number < len(CYCLE) else "white"  # where the colours begin anew, marks are hollow
+            mark = _MARKERS[number % len(_MARKERS)]
+            axis.plot(x, means, mark, markersize=5, color=colour, markerfacecolor=fill, zorder=3, label=label)
         if family == "swapped" and (rows["method"] == "all").any():
             axis.axhline(float(rows[rows["method"] == "all"]["mean"].iloc[0]), color=INK, linewidth=1, linestyle=":", label="all tokens")
         axis.set(xlabel="share kept ρ", ylabel="PCK@0.2 (%)" if family == "swapped" else "shift (pixels)")
