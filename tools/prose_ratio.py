@@ -66,9 +66,8 @@ def faults(found: dict[str, Ratio], least: float = LEAST) -> list[str]:
     ]
 
 
-def main() -> None:
+def report(found: dict[str, Ratio]) -> None:
     """Print every page's ratio and that of all, then the faults."""
-    found = ratios()
     print(f"{'page':<28} {'words':>6} {'lines':>6} {'ratio':>6}")
     for name, one in found.items():
         print(f"{name:<28} {one.words:>6} {one.lines:>6} {one.value:>6.1f}")
@@ -79,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    report(ratios())

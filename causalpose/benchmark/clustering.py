@@ -31,7 +31,7 @@ def clustering_benchmark(
     width: int = 768,
     count: int = 48,
     growth: tuple[int, ...] = (168, 336, 672, 1344),
-    turns: int = 25,
+    turns: int = 60,
     progress=None,
 ) -> pd.DataFrame:
     """Milliseconds a clip, as a frame of `COLUMNS`; a ratio says how many times as fast as the plain form.

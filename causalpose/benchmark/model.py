@@ -24,7 +24,7 @@ def _case(model: CMPose, name: str) -> str:
 
 
 @torch.no_grad()
-def stage2_benchmark(*, name: str = "base", frames: int | None = 5, batch: int = 1, turns: int = 5, progress=None) -> pd.DataFrame:
+def stage2_benchmark(*, name: str = "base", frames: int | None = 5, batch: int = 1, turns: int = 15, progress=None) -> pd.DataFrame:
     """Stage 2 at its keep rate against the same with all tokens, and the parts of the whole model, as a frame of `COLUMNS`.
 
     name     preset; frames: T, the preset's own where None; batch: clips; turns: alternations

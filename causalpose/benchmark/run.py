@@ -28,7 +28,7 @@ RESULTS, COST, PROVENANCE = "results.csv", "cost.csv", "provenance.json"
 @dataclass(frozen=True)
 class Section:
     """One benchmark: what it measures, its function, and settings of the short form. `tells`: its function takes `progress`, called with
-    the name of what runs."""
+    the name of what runs. `threads`: those that it takes whatever was asked for; None: as asked for."""
 
     about: str
     module: str
@@ -36,6 +36,7 @@ class Section:
     quick: dict = field(default_factory=dict)
     full: dict = field(default_factory=dict)
     tells: bool = True
+    threads: int | None = None
 
     def run(self, quick: bool, progress: Callable[[str], None] | None) -> pd.DataFrame:
         """The section's rows."""
@@ -67,17 +68,18 @@ SECTIONS: dict[str, Section] = {
     ),
     "mcl": Section(
         "stage 1's parts, in one thread", "mcl", "mcl_benchmark",
-        {"batch": 2, "turns": 1, "overrides": ("model.height=32", "model.width=24")}, tells=False,
+        {"batch": 2, "turns": 1, "overrides": ("model.height=32", "model.width=24")}, tells=False, threads=1,
     ),
     "crops": Section(
         "person crops cut out of JPEG frames", "crops", "crops_benchmark",
-        {"images": 6, "persons": 2, "frames": 3, "height": 64, "width": 48, "batch": 2, "turns": 1}, tells=False,
+        {"images": 6, "persons": 2, "frames": 3, "height": 64, "width": 48, "batch": 2, "turns": 1}, tells=False, threads=1,
     ),
     "evaluation": Section(
-        "PoseTrack AP", "evaluation", "evaluation_benchmark", {"sequences": 2, "frames": 4, "compared": 1, "turns": 1}, tells=False
+        "PoseTrack AP", "evaluation", "evaluation_benchmark",
+        {"sequences": 2, "frames": 4, "compared": 1, "turns": 1}, tells=False, threads=1,
     ),
     "scenes": Section(
-        "rendering of scenes", "scenes", "scenes_benchmark", {"sizes": ((32, 24),), "clips": 4, "repeats": 1}, tells=False
+        "rendering of scenes", "scenes", "scenes_benchmark", {"sizes": ((32, 24),), "clips": 4, "repeats": 1}, tells=False, threads=1
     ),
 }  # fmt: skip
 PAPER = "cost"  # on paper: no time is taken, so it has a table of its own
@@ -180,7 +182,8 @@ def record(bench: Bench, folder: Path | str) -> Path:
     """Write a record, or into the one that is there: sections measured now replace their rows. Returns the folder."""
     facts, sections = here(), {}
     for name, seconds in bench.seconds.items():
-        entry = {"seconds": seconds, "threads": torch.get_num_threads(), **{key: facts[key] for key in _OF_A_SECTION}}
+        threads = name in SECTIONS and SECTIONS[name].threads or torch.get_num_threads()
+        entry = {"seconds": seconds, "threads": threads, **{key: facts[key] for key in _OF_A_SECTION}}
         entry |= {"processor": facts["machine"]["processor"], "torch": facts["versions"]["torch"]}
         sections[name] = entry | ({"missing": bench.missing[name]} if name in bench.missing else {})
     return _write(Path(folder), bench.results, bench.cost, {"sections": sections, **facts})

@@ -187,7 +187,7 @@ TEMPORAL = Study(
 WHOLE_METHOD = Study(
     name="whole_method",
     stage=1,
-    baseline={"train.freeze": False, "train.lr": 5e-4},
+    baseline={"train.freeze": False, "train.lr": 2e-4, "data.seed": 1},
     arms=(
         Arm("stage-1", pace=2.0),
         Arm("stage-1-no-tasks", _OFF, settings=2, pace=3.4),
@@ -198,7 +198,7 @@ WHOLE_METHOD = Study(
         Arm("tar", {"model.method": "tar"}, pace=3.3),
     ),
     against="stage-1",
-    below={"train.freeze": False, "train.lr": 5e-4},
+    below={"train.freeze": False, "train.lr": 2e-4},
     smoke=("stage-1", "tar"),
 )
 

@@ -129,17 +129,20 @@ def sentence(row: pd.Series) -> str:
 
 
 def summary(compared: pd.DataFrame, metric: str = "PCK@0.2", condition: str = "all") -> str:
-    """What a table of comparisons comes to, in two sentences: which arms differ from their reference, and that the others do not."""
+    """What comparisons come to: which arms differ from their reference, which of them after Holm, and that the others do not."""
     rows = compared[(compared["metric"] == metric) & (compared["condition"] == condition)].sort_values("mean", ascending=False)
     if rows.empty:
         raise CausalPoseError(f"no comparison on {metric!r} under {condition!r}")
     clear = rows[[statistics.distinguishable(row.low, row.high) for row in rows.itertuples()]]
     where = "over all conditions" if condition == "all" else f"under {condition.replace('_', ' ')}"
     told = [f"{row.variant} {row.mean:+.1f} to {row.against}" for row in clear.itertuples()]
+    kept = [row.variant for row in clear.itertuples() if row.p_holm < 0.05]
+    after = "all" if len(kept) == len(told) else ", ".join(kept) or "none"
     first = (
         f"{metric} {where}, in points: {', '.join(told)}." if told else f"{metric} {where}: no arm is distinguishable from its reference."
     )
     rest = [row.variant for row in rows.itertuples() if row.Index not in clear.index]
+    first += f" After Holm's correction: {after} of them." if told else ""
     return first + (f" Not distinguishable from their reference: {', '.join(rest)}." if told and rest else "")
 
 

@@ -189,9 +189,11 @@ class Asked:
         split = self.test_split or ("test" if self.data == SCENES else "val")
         return Protocol((split,), self.sizes.conditions, self.test_clips or self.sizes.test_clips, self.severity, self.sizes.flip_test)
 
-    def base(self, stage: int) -> Config:
-        """The scale's configuration of a stage."""
+    def base(self, stage: int, name: str) -> Config:
+        """The scale's configuration of a stage in the study `name`."""
         values = {"model.stage": stage, "data.source": self.data, **self.sizes.training, **self.sizes.stages.get(stage, {})}
+        if stage:  # backbones serve all studies
+            values |= self.sizes.studies.get(name, {})
         if self.clips is not None and stage:
             values["data.clips"] = self.clips
         return override(preset(self.preset or self.sizes.preset), values)
@@ -238,7 +240,7 @@ def model(of: Study, arm: Arm, asked: Asked, seed: int, backbones: Sequence[str]
     sized = {"train.steps": asked.steps, "train.batch": asked.batch}
     values = {key: value for key, value in sized.items() if value is not None} | changes | {"train.seed": seed}
     # the sizes are those of the study's stage, also for an arm of another: all train as long, or at their own pace as many minutes
-    config = arm.paced(override(override(asked.base(of.stage), values), _fitting(asked.overrides, stage)))
+    config = arm.paced(override(override(asked.base(of.stage, of.name), values), _fitting(asked.overrides, stage)))
     return Model(config, _below(of, stage, changes, asked, seed, backbones))
 
 
@@ -257,19 +259,21 @@ def _below(of: Study, stage: int, changes: dict, asked: Asked, seed: int, backbo
         return None if backbone == TRAIN else backbone
     shared = {key: value for key, value in changes.items() if key.startswith(_SHARED)}
     if stage == 2:
-        config = override(override(asked.base(1), of.below | shared | {"train.seed": seed}), _fitting(asked.overrides, 1))
+        config = override(override(asked.base(1, of.name), of.below | shared | {"train.seed": seed}), _fitting(asked.overrides, 1))
         return Model(config, _below(of, 1, shared, asked, seed, backbones))
     if backbone != TRAIN:
         return backbone
     # A backbone of the grid's own: as many as there are seeds would cost more than the study, so two serve all.
     inherited = {key: value for key, value in shared.items() if not key.startswith(("model.frames", "model.encoder.", "data."))}
-    config = override(override(asked.base(0), inherited | {"train.seed": seed % 2}), _fitting(asked.overrides, 0))
+    # It keeps its own training and clips, whatever is asked of the stages above; an arm that trains a single frame on does not.
+    asked_for = [text for text in _fitting(asked.overrides, 0) if not text.strip().startswith(("train.", "data."))]
+    config = override(override(asked.base(0, of.name), inherited | {"train.seed": seed % 2}), asked_for)
     return Model(config, None)
 
 
 def _fitting(overrides: Iterable[str], stage: int) -> list[str]:
-    """The asked-for settings that concern a stage: the backbone keeps its own training, and no stage hears of another's parts."""
-    foreign = {0: ("train.", "data.", "model.mcl.", "model.fte.", "model.encoder.", "model.frames"), 1: ("model.fte.",), 2: ("model.mcl.",)}
+    """The asked-for settings that concern a stage: none hears of another's parts."""
+    foreign = {0: ("model.mcl.", "model.fte.", "model.encoder.", "model.frames"), 1: ("model.fte.",), 2: ("model.mcl.",)}
     return [text for text in overrides if not text.strip().startswith(foreign[stage])]
 
 

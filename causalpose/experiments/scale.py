@@ -19,6 +19,7 @@ class Scale:
     preset       the model
     training     dotted configuration keys of a training cell (steps, batch, clips, …); what is absent is the preset's
     stages       the same for one stage alone, over `training`
+    studies      the same for the stages above the backbone in one study alone, over both
     backbones    shipped backbones that the training seeds take in turn (those that are present), or `train`
     test_clips   held-out clips per condition
     seeds        training seeds of a study
@@ -30,6 +31,7 @@ class Scale:
     preset: str
     training: dict = field(default_factory=dict)
     stages: dict[int, dict] = field(default_factory=dict)
+    studies: dict[str, dict] = field(default_factory=dict)
     backbones: tuple[str, ...] = (TRAIN,)
     test_clips: int = 2000
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -60,6 +62,8 @@ SCALES: dict[str, Scale] = {
         "tiny",
         _CACHED | {"train.steps": 200, "train.batch": 32, "train.warmup": 20, "train.checkpoint_every": 100, "data.clips": 3072},
         stages={0: _BACKBONE | {"data.clips": 65_536, "train.steps": 8000, "train.warmup": 300}, 2: _STAGE_2},
+        # Trained end to end, a model learns a few thousand clips by heart, and each method ends behind its own start.
+        studies={"whole_method": {"data.clips": 65_536}},
         backbones=("tiny-backbone", "tiny-backbone-b"),
         test_clips=300,
         flip_test=False,

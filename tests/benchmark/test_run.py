@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from causalpose.benchmark import run
 from causalpose.cli import main
@@ -82,6 +83,15 @@ def test_a_record_is_read_back_and_a_section_replaces_its_own_rows(tmp_path, mon
         run.read(tmp_path)
     with pytest.raises(CausalPoseError, match="holds no record"):
         run.read(tmp_path / "other")
+
+
+def test_a_record_says_how_many_threads_were_at_work(tmp_path, monkeypatch):
+    """Some sections take one thread whatever was asked for: their record says one."""
+    seconds = {"peak": 1.0, "mcl": 1.0, "scenes": 1.0, "cost": 1.0}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    run.record(run.Bench(pd.concat([rows("peak", 1.0), rows("mcl", 1.0)]), None, {}, seconds), tmp_path)
+    threads = {name: section["threads"] for name, section in run.read(tmp_path).provenance["sections"].items()}
+    assert threads == {"peak": 2, "mcl": 1, "scenes": 1, "cost": 2}
 
 
 def test_merged_sections_keep_their_provenance(tmp_path, monkeypatch):

@@ -49,6 +49,25 @@ def test_another_stage_below_is_another_cell():
     assert changed.config == only().model.config and changed.init.config != only().model.init.config
 
 
+def test_a_single_frame_that_is_trained_on_takes_the_study_s_settings():
+    """It is an arm of the study, not a backbone below it: settings asked of all arms reach it, and so do the study's sizes."""
+    for arm in ("vitpose", "ppt", "stage-1", "stage-1-and-2"):
+        asked = only("whole_method", arm, scale="book", overrides=("train.lr=3e-5", "data.seed=7"), clips=640).model
+        assert (asked.config.train.lr, asked.config.data.seed, asked.config.data.clips) == (3e-5, 7, 640), arm
+    backbone = only("auxiliary_tasks", "none", backbones=("train",), overrides=("train.lr=3e-5", "data.seed=7")).model.init
+    assert backbone.config.train.lr != 3e-5 and backbone.config.data.seed != 7
+
+
+def test_what_trains_end_to_end_has_clips_enough():
+    """All arms of the comparison train on the same clips, which no other study of the scale uses; a backbone keeps its own."""
+    arms = [arm.name for arm in STUDIES["whole_method"].arms if arm.trained]
+    models = {name: only("whole_method", name, scale="book").model for name in arms}
+    assert {name: (m.config.data.clips, m.config.data.seed) for name, m in models.items()} == dict.fromkeys(arms, (65_536, 1))
+    assert models["stage-1-and-2"].init.config.data == models["stage-1"].config.data
+    assert only("tcis", scale="book").model.config.data.clips < 65_536
+    assert only("whole_method", "stage-1", scale="smoke").model.config.data.clips == 64
+
+
 def test_studies_share_their_common_cells():
     """Clustering's baseline is an arm of TCIS, and `both` of the auxiliary tasks is the stage 1 below them."""
     tcis, clustering = only("tcis", "supervised"), only("clustering", "dpc-knn-16")
