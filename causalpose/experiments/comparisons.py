@@ -142,7 +142,7 @@ def summary(compared: pd.DataFrame, metric: str = "PCK@0.2", condition: str = "a
         f"{metric} {where}, in points: {', '.join(told)}." if told else f"{metric} {where}: no arm is distinguishable from its reference."
     )
     rest = [row.variant for row in rows.itertuples() if row.Index not in clear.index]
-    first += f" After Holm's correction: {after} of them." if told else ""
+    first += f" After Holm's correction: {after}." if told else ""
     return first + (f" Not distinguishable from their reference: {', '.join(rest)}." if told and rest else "")
 
 

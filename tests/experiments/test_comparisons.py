@@ -86,11 +86,11 @@ def test_pairs_have_their_own_reference_and_one_correction():
     assert table.set_index("variant").loc["c", "p_holm"] == pytest.approx(min(1, 3 * smallest))
     assert summary(table.assign(condition="all")) == (
         "PCK@0.2 over all conditions, in points: c +20.0 to b, a +10.0 to none. "
-        "After Holm's correction: all of them. Not distinguishable from their reference: b."
+        "After Holm's correction: all. Not distinguishable from their reference: b."
     )
     weak = table.assign(condition="all", p_holm=[0.06, 1.0, 0.01])
-    assert "After Holm's correction: c of them." in summary(weak)
-    assert "After Holm's correction: none of them." in summary(weak.assign(p_holm=0.06))
+    assert "After Holm's correction: c." in summary(weak)
+    assert "After Holm's correction: none." in summary(weak.assign(p_holm=0.06))
     assert compare_pairs(clips, {"absent": "none"}) is None
 
 
