@@ -116,6 +116,24 @@ def design(record: records.Record) -> str:
     )
 
 
+def minutes(record: records.Record) -> dict[str, float]:
+    """Minutes of training behind each arm, the mean over its seeds: its own and those of the stages below that the grid trained for it.
+
+    Arms that were not trained are left out.
+    """
+    facts = record.provenance[0]
+    cells = {cell["key"]: cell for cell in facts["cells"]}
+    taken: dict[str, list[float]] = {}
+    for entry in facts["entries"]:
+        cell, seconds = cells.get(cells[entry["evaluation"]]["weights"]["key"]), 0.0
+        while cell is not None:
+            seconds, below = seconds + cell["seconds"], cell["init"]
+            cell = None if below is None else cells.get(below["key"])
+        if seconds:
+            taken.setdefault(entry["variant"], []).append(seconds / 60)
+    return {name: sum(values) / len(values) for name, values in taken.items()}
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 

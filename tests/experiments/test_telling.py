@@ -1,5 +1,8 @@
 """A study in words: what the table says, and nothing else."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,3 +93,19 @@ def test_a_dial_holds_what_is_recorded():
     found = telling.dial(record, {"attention": {0.3: "attention", 0.5: "attention-rho-0.5"}})
     assert found["setting"].tolist() == [0.3, 0.3] and np.allclose(found["score"], [70, 100])
     assert isinstance(record.measured, Measured)
+
+
+def test_minutes_count_the_stages_below():
+    """Both seeds of `two` stand on stage 1 cells of the grid, `one` on shipped weights; what was not trained takes none."""
+    trained = [("s1", 60, "shipped"), ("s1b", 120, "shipped"), ("s2", 30, "s1"), ("s2b", 30, "s1b"), ("bare", 90, None)]
+    cells = [{"cell": "stage", "key": key, "seconds": s, "init": below and {"key": below}} for key, s, below in trained]
+    arms = [("one", "s1"), ("one", "s1b"), ("two", "s2"), ("two", "s2b"), ("start", "shipped"), ("bare", "bare")]
+    cells += [{"cell": "evaluation", "key": f"e{n}", "seconds": 9, "weights": {"key": key}} for n, (_, key) in enumerate(arms)]
+    facts = {"cells": cells, "entries": [{"variant": name, "evaluation": f"e{n}"} for n, (name, _) in enumerate(arms)]}
+    record = SimpleNamespace(provenance=[facts])
+    assert telling.minutes(record) == {"one": 1.5, "two": 2.0, "bare": 1.5}
+
+
+def test_minutes_of_a_recorded_study():
+    minutes = telling.minutes(records.read(Path(__file__).parents[2] / "ablations" / "results" / "tcis" / "book"))
+    assert set(minutes) == {arm.name for arm in TCIS.arms if arm.main} and min(minutes.values()) > 0
