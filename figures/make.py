@@ -205,7 +205,7 @@ def study(name: str, folder: Path) -> None:
     """A recorded study: every arm's difference from its reference, by condition."""
     compared = records.read(RESULTS / name / "book").comparisons
     seeds, clips = int(compared["seeds"].max()), int(compared["clips"].max())
-    title = f"{name.replace('_', ' ')}: differences with 95 % intervals, {seeds} seeds x up to {clips} clips"
+    title = f"{name.replace('_', ' ')}: differences with 95 % intervals, {seeds} seeds × up to {clips} clips"
     save(results.forest_plot(compared, title=title), folder, f"study_{name}", alt=comparisons.summary(compared))
 
 

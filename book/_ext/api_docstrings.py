@@ -12,8 +12,14 @@ SPECIAL = re.compile(r"([\\*|_])")
 
 def prose(text: str) -> str:
     """A paragraph as reStructuredText: backticks to code, everything else taken literally."""
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(f"``{part[1:-1]}``" if part.startswith("`") and len(part) > 2 else SPECIAL.sub(r"\\\1", part) for part in parts)
+    out = ""
+    for part in re.split(r"(`[^`]+`)", text):
+        code = part.startswith("`") and len(part) > 2
+        piece = f"``{part[1:-1]}``" if code else SPECIAL.sub(r"\\\1", part)
+        # Code glued to a letter or a digit would not be code in reStructuredText: a space that is not shown stands between them.
+        glued = out[-1:].isalnum() if code else out.endswith("``") and piece[:1].isalnum()
+        out += "\\ " + piece if glued else piece
+    return out
 
 
 def rewrite(app: Sphinx, what: str, name: str, obj, options, lines: list[str]) -> None:
@@ -22,11 +28,9 @@ def rewrite(app: Sphinx, what: str, name: str, obj, options, lines: list[str]) -
     first, _, rest = text.partition("\n\n")
     if not first.strip():
         return
-    # A backtick glued to a letter would not end code in reStructuredText: a space that is not shown separates them.
-    joined = re.sub(r"``(?=[\w])|(?<=[\w])``(?=\w)", r"``\\ ", prose(" ".join(first.split())))
-    lines[:] = [joined, ""]
+    lines[:] = [prose(" ".join(first.split())), ""]
     if rest.strip():
-        lines += ["::", "", *(f"    {line}" for line in rest.splitlines()), ""]
+        lines += [".. code-block:: none", "", *(f"    {line}" for line in rest.splitlines()), ""]
 
 
 def setup(app: Sphinx) -> dict:

@@ -1,6 +1,6 @@
 """What may be said about a score or a difference: bootstrap intervals, effect sizes, the Holm correction, what could have been seen.
 
-Every table takes its statistics from here, and prints them by one formatter: `mean [low, high], n seeds x m clips`. The way in:
+Every table takes its statistics from here, and prints them by one formatter: `mean [low, high], n seeds × m clips`. The way in:
 
     bootstrap(scores)             a mean with its interval; median(scores) likewise, for seconds
     paired(baseline, variant)     a difference, with effect size, p and the smallest effect that the data could have shown
@@ -259,8 +259,17 @@ def distinguishable(low: float, high: float) -> bool:
     return bool(low > 0 or high < 0)
 
 
+def telling_digits(bound: float, least: int = 1, most: int = 3) -> int:
+    """So many decimals that a bound beside zero does not look like zero: on which side it lies is what an interval is read for."""
+    digits = least
+    while digits < most and bound != 0 and round(bound, digits) == 0:
+        digits += 1
+    return digits
+
+
 def format_interval(mean: float, low: float, high: float, seeds: int, clips: int, digits: int = 1) -> str:
-    """`1.3 [0.2, 2.4], 3 seeds x 256 clips`."""
-    numbers = [f"{value:.{digits}f}" for value in (mean, low, high)]
+    """`1.3 [0.2, 2.4], 3 seeds × 256 clips`; a bound beside zero has more digits than the rest (`telling_digits`)."""
+    places = (digits, telling_digits(low, digits), telling_digits(high, digits))
+    numbers = [f"{value:.{place}f}" for value, place in zip((mean, low, high), places, strict=True)]
     numbers = [number.lstrip("-") if float(number) == 0 else number for number in numbers]  # "-0.0" reads as a finding
-    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}], {seeds} seed{'s' * (seeds != 1)} x {clips} clip{'s' * (clips != 1)}"
+    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}], {seeds} seed{'s' * (seeds != 1)} × {clips} clip{'s' * (clips != 1)}"

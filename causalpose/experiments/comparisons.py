@@ -118,7 +118,7 @@ def intervals(clips: pd.DataFrame, *, metrics: Sequence[str] = ("PCK@0.2",), res
 
 
 def sentence(row: pd.Series) -> str:
-    """A comparison in words: `mask beats none under occluded by 1.3 [0.2, 2.4], 3 seeds x 400 clips`, or that no difference is seen."""
+    """A comparison in words: `mask beats none under occluded by 1.3 [0.2, 2.4], 3 seeds × 400 clips`, or that no difference is seen."""
     figures = statistics.format_interval(row["mean"], row.low, row.high, int(row.seeds), int(row.clips))
     where = "over all conditions" if row.condition == "all" else f"under {row.condition.replace('_', ' ')}"
     if not statistics.distinguishable(row.low, row.high):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from causalpose.config import override, preset
 from causalpose.errors import CausalPoseError
-from causalpose.evaluation.statistics import distinguishable
+from causalpose.evaluation.statistics import distinguishable, telling_digits
 from causalpose.experiments import records
 from causalpose.experiments.arms import CLUSTERING, STUDIES, TCIS
 from causalpose.experiments.comparisons import clip_scores
@@ -47,8 +47,8 @@ def verdict(row: pd.Series) -> str:
 
 def figures(row: pd.Series) -> str:
     """`+0.4 [0.1, 0.8]`: a difference in points with its 95 % interval; a row of a recorded study is quoted (`experiments.quoting`)."""
-    mean, low, high = (_number(row, column, form) for column, form in (("mean", "+.1f"), ("low", ".1f"), ("high", ".1f")))
-    return f"{mean} [{low}, {high}]"
+    low, high = (_number(row, column, f".{telling_digits(row[column])}f") for column in ("low", "high"))
+    return f"{_number(row, 'mean', '+.1f')} [{low}, {high}]"
 
 
 def _number(row: pd.Series, column: str, form: str) -> str:

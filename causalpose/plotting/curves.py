@@ -43,16 +43,20 @@ def training_curves(
         runs = {"": runs}
     if not runs or not columns:
         raise CausalPoseError("training_curves: give at least one run and one column of its log")
-    figure, axes = panels(1, len(columns), height=height, width=3.6, title=title, pictures=False)
+    across = len(columns) if len(columns) <= 3 else 2  # more in a row, and a page would shrink them until nobody can read them
+    figure, axes = panels(-(-len(columns) // across), across, height=height, width=3.6, title=title, pictures=False)
+    shown = list(axes.flat[: len(columns)])
+    for spare in axes.flat[len(columns) :]:
+        spare.remove()
     for number, (name, source) in enumerate(runs.items()):
         rows = source if isinstance(source, list) else _read(Path(source))
         colour = unit(CYCLE[number % len(CYCLE)])
-        for axis, column in zip(axes[0], columns, strict=True):
+        for axis, column in zip(shown, columns, strict=True):
             _draw(axis, rows, column, colour, name, smooth)
-    for axis, column in zip(axes[0], columns, strict=True):
+    for axis, column in zip(shown, columns, strict=True):
         axis.set(xlabel="step", ylabel=LABELS.get(column, column))
     if any(runs):
-        axes[0, -1].legend(loc="best")
+        shown[-1].legend(loc="best")
     return figure
 
 

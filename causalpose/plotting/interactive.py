@@ -158,8 +158,14 @@ def under_map(frame: np.ndarray, values: np.ndarray, scale: int, high: float) ->
     return (enlarged(frame, scale) * (1 - weight) + colour * weight).round().astype(np.uint8)
 
 
-def keep_slider(clip: Clip, importance, rates: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), scale: int = 4) -> Show:
-    """Which tokens stay, by keep rate ρ: importance `[T, rows, columns]`, ranked over all frames together."""
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def keep_slider(clip: Clip, importance, rates: Sequence[float] = RATES, scale: int = 4, name: str = "") -> Show:
+    """Which tokens stay, by keep rate ρ: importance `[T, rows, columns]`, ranked over all frames together.
+
+    It opens at the rate next to 0.3, the default; `name` says which clip it is, where there are several.
+    """
     values = as_map(importance, clip, "importance")
     order = np.argsort(-values.reshape(-1), kind="stable")
     pictures, captions = [], []
@@ -173,7 +179,8 @@ def keep_slider(clip: Clip, importance, rates: Sequence[float] = (0.1, 0.2, 0.3,
             f"At ρ = {rate:g}, {count} of {values.size} tokens stay: {', '.join(str(int(mask.sum())) for mask in by_frame)} by frame."
         )
     labels = tuple(f"ρ = {rate:g}" for rate in rates)
-    return Show(tuple(pictures), labels, tuple(captions), "Share ρ of the tokens that is kept", first=len(rates) // 3)
+    title = f"Share ρ of the tokens that is kept{f', {name}' if name else ''}"
+    return Show(tuple(pictures), labels, tuple(captions), title, first=min(range(len(rates)), key=lambda place: abs(rates[place] - 0.3)))
 
 
 def player(clip: Clip, maps: Mapping[str, object], scale: int = 4) -> Show:

@@ -52,7 +52,9 @@ def arm_plot(
             values = rows[(rows["variant"] == arm) & (rows["condition"] == condition)]["value"].to_numpy()
             interval = mean_interval(values)[1:] if len(values) > 2 else None
             label = (labels or {}).get(arm, arm) if place == 0 else None
-            _dot(axis, place + _offset(number, len(arms)), values, interval, number, label)
+            # When colours and markers begin again, hollow marks keep the arms apart.
+            hollow = number >= min(len(CYCLE), len(_MARKERS))
+            _dot(axis, place + _offset(number, len(arms)), values, interval, number, label, hollow=hollow)
     axis.set(ylabel=f"{metric} (%)")
     _conditions(axis, conditions, len(arms) > 1)
     return figure

@@ -149,7 +149,7 @@ def initialise(model: CMPose, path: str | Path) -> Initialised:
     what belongs to single keypoints goes over by their names; other tensors that do not fit are left aside.
     From published weights (timm, MAE, DINO, ViTPose, mmpose, Hugging Face): `causalpose.weights.loading`.
     """
-    path = locate(path)
+    named, path = str(path), locate(path)
     if not is_own(path):
         return loading.initialise(model, path)
     tensors, config, _ = read(path)
@@ -177,7 +177,7 @@ def initialise(model: CMPose, path: str | Path) -> Initialised:
         reasons = ", ".join(f"model.{key} is {differing[key][0]!r} there and {differing[key][1]!r} here" for key in sorted(unlike))
         raise CausalPoseError(f"cannot start from {path}: its weights fit in shape, but mean something else ({reasons})")
     model.load_state_dict(own | fits)
-    return Initialised(str(path), tuple(fits), skipped, tuple(name for name in own if name not in fits), tuple(notes))
+    return Initialised(named, tuple(fits), skipped, tuple(name for name in own if name not in fits), tuple(notes))
 
 
 def is_own(path: Path) -> bool:

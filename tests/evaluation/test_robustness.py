@@ -28,7 +28,7 @@ def test_ratios_by_hand():
     assert table.corruption.tolist() == ["all", "noise", "noise", "noise", "jpeg", "jpeg", "jpeg"]
     assert table.severity.tolist() == [0, 0, 1, 2, 0, 1, 2]
     assert table.ratio.tolist() == pytest.approx([0.85, 0.85, 0.9, 0.8, 0.85, 0.9, 0.8]) and (table.clean == 100).all()
-    assert (table.low == table.high).all() and table.text[2] == "0.90 [0.90, 0.90], 1 seed x 4 clips"
+    assert (table.low == table.high).all() and table.text[2] == "0.90 [0.90, 0.90], 1 seed × 4 clips"
 
 
 def test_a_predictor_that_gets_nothing_right_has_no_ratio():

@@ -128,7 +128,7 @@ def test_arms_are_compared_with_holm_over_them():
     gain, noise, untrained = (row for _, row in table.iterrows())
     assert gain["mean"] == pytest.approx(2) and gain.distinguishable and not noise.distinguishable
     assert gain.p == pytest.approx(2 / 1000) and gain.p_holm == pytest.approx(3 * gain.p), "of three tests, the smallest p times three"
-    assert gain.text == "2.0 [2.0, 2.0], 3 seeds x 200 clips" and untrained.seeds == 3
+    assert gain.text == "2.0 [2.0, 2.0], 3 seeds × 200 clips" and untrained.seeds == 3
     assert noise.detectable > 0
     with pytest.raises(CausalPoseError, match="no arm 'all'"):
         s.arms(scores, "all")
@@ -137,13 +137,21 @@ def test_arms_are_compared_with_holm_over_them():
 
 
 def test_sentences():
-    assert s.format_interval(1.26, 0.24, 2.44, 3, 256) == "1.3 [0.2, 2.4], 3 seeds x 256 clips"
-    assert s.format_interval(-0.01, -1, 1, 1, 1) == "0.0 [-1.0, 1.0], 1 seed x 1 clip"
+    assert s.format_interval(1.26, 0.24, 2.44, 3, 256) == "1.3 [0.2, 2.4], 3 seeds × 256 clips"
+    assert s.format_interval(-0.01, -1, 1, 1, 1) == "0.0 [-1.0, 1.0], 1 seed × 1 clip"
+
+
+def test_a_bound_beside_zero_shows_its_side():
+    """`[0.0, 0.5]` would leave open whether zero is inside, and with it whether there is anything to see."""
+    assert s.format_interval(0.3, 0.013, 0.5, 3, 9).startswith("0.3 [0.01, 0.5]")
+    assert s.format_interval(0.3, -0.04, 0.5, 3, 9).startswith("0.3 [-0.04, 0.5]")
+    assert s.format_interval(-0.4, -0.8, -0.0021, 3, 9).startswith("-0.4 [-0.8, -0.002]")
+    assert s.format_interval(0.0, 0.0, 0.00001, 3, 9).startswith("0.0 [0.0, 0.000]")
     assert s.distinguishable(0.1, 2) and s.distinguishable(-2, -0.1)
     assert not s.distinguishable(-0.1, 2) and not s.distinguishable(0, 2)
     with pytest.raises(CausalPoseError, match="low first"):
         s.distinguishable(2, 1)
-    assert str(s.bootstrap(np.ones((2, 4)), resamples=10)) == "1.0 [1.0, 1.0], 2 seeds x 4 clips"
+    assert str(s.bootstrap(np.ones((2, 4)), resamples=10)) == "1.0 [1.0, 1.0], 2 seeds × 4 clips"
 
 
 def test_wrong_input():

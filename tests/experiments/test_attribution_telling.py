@@ -87,10 +87,17 @@ def test_selectors_stand_side_by_side():
     assert "| +0.0 [+0.0, +0.0] | +0.1 [-0.2, 0.4] |" in best and best.count("–") == 5
     (taught,) = [line for line in text if "measured effects" in line]
     assert taught.endswith("| **+3.0 [+3.0, +3.0]** (on the clips of this trial) |")
-    assert "is **better than** `random`" in telling.selection(made(*swapped))
+    assert "is **better than** *random*" in telling.selection(made(*swapped))
 
 
 def test_placebos_that_reach_nothing_are_named_as_missing():
     assert telling.called_out(FOUND) == "The record's time did not reach the placebos."
     noisy = made(rows("maps", "untrained", "edges", "body_auc", 0.9), rows("maps", "untrained", "random", "body_auc", 0.55))
     assert "names `random`" in telling.called_out(noisy) and "as well: none" in telling.called_out(noisy)
+
+
+def test_a_part_is_a_table_for_each_model():
+    """Methods by their names, scores by their titles, and how many clips stand behind it."""
+    table = telling.by_model(FOUND, "maps", {"agreement": "agrees", "absent": "not measured"})
+    assert "| map | agrees | not measured |" in table and table.count("**`stage") == len(telling.measured(FOUND))
+    assert "| saliency |" in table and all(line.endswith("| – |") for line in table.splitlines() if line.startswith("| saliency"))

@@ -35,9 +35,9 @@ def test_a_constant_gain_has_no_doubt():
     more = [counts("mask", seed, "clean", [6, 7, 8]) for seed in (0, 1)]
     row = compare(pd.concat([*base, *more]), "none").iloc[0]
     assert (row["mean"], row.low, row.high, row.seeds, row.clips) == (10, 10, 10, 2, 3) and row.distinguishable
-    assert sentence(row) == "mask beats none under clean by 10.0 [10.0, 10.0], 2 seeds x 3 clips"
+    assert sentence(row) == "mask beats none under clean by 10.0 [10.0, 10.0], 2 seeds × 3 clips"
     lost = compare(pd.concat([*base, *more]), "mask").iloc[0]
-    assert sentence(lost) == "none falls behind mask under clean (-10.0 [-10.0, -10.0], 2 seeds x 3 clips)"
+    assert sentence(lost) == "none falls behind mask under clean (-10.0 [-10.0, -10.0], 2 seeds × 3 clips)"
 
 
 def test_pairing_is_by_clip_not_by_row():

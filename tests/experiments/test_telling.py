@@ -36,12 +36,12 @@ def test_the_words_follow_the_interval():
         "up": "+1.0 [0.5, 1.5], better",
         "down": "-1.0 [-1.5, -0.5], worse",
         "alone": "+1.0 [0.5, 1.5], better by its own interval, not after Holm",
-        "nothing": "0.0 [-0.4, 0.0], not distinguishable (0.7 would have shown)",
+        "nothing": "0.0 [-0.4, 0.02], not distinguishable (0.7 would have shown)",
     }
 
 
 def test_an_older_table_without_the_detectable_size_is_told_as_well():
-    assert telling.told(TABLE.drop(columns="detectable").iloc[4]) == "0.0 [-0.4, 0.0], not distinguishable"
+    assert telling.told(TABLE.drop(columns="detectable").iloc[4]) == "0.0 [-0.4, 0.02], not distinguishable"
 
 
 def test_a_comparison_that_is_not_there_is_refused():
@@ -55,7 +55,7 @@ def test_table_marks_what_is_distinguishable():
     lines = telling.table(TABLE, ["up", "nothing"]).splitlines()
     assert lines[0] == "| difference | all | low light |"
     assert lines[2] == "| `up` − `none` | **+1.0 [0.5, 1.5]** | -0.2 [-1.0, 0.6] |"
-    assert lines[3] == "| `nothing` − `none` | 0.0 [-0.4, 0.0] |  |"
+    assert lines[3] == "| `nothing` − `none` | 0.0 [-0.4, 0.02] |  |"
     with pytest.raises(CausalPoseError, match="no comparison"):
         telling.table(TABLE, ["sideways"])
 

@@ -192,7 +192,7 @@ def wide(summarised: pd.DataFrame, arm: str, scores: Sequence[str], part: str = 
     frame = text.pivot(index="method", columns="score", values="text").reindex(columns=list(scores))
     first = rows[rows["score"] == scores[0]].set_index("method")["mean"]
     order = first.reindex(frame.index).sort_values(ascending=scores[0] in LOWER, na_position="last").index
-    frame = frame.loc[order].fillna("–")
+    frame = frame.loc[order].astype(object).fillna("–")
     frame.index.name = frame.columns.name = None
     return frame
 

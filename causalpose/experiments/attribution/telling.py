@@ -3,7 +3,7 @@
 Every function takes a record (`record.read`) and returns Markdown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -85,10 +85,15 @@ def value(record: Record, arm: str, method: str, score: str, part: str = "maps")
         return None
 
 
-def by_model(record: Record, part: str, scores: Sequence[str]) -> pd.DataFrame:
-    """Means with intervals of a part, `seeds × clips` beside each model's name."""
-    arms = record.summary.loc[record.summary["part"] == part, "arm"].unique()
-    return pd.concat({f"{arm}, {size(record, part, arm)}": wide(record.summary, arm, scores, part, digits=3) for arm in arms})
+def by_model(record: Record, part: str, scores: Mapping[str, str]) -> str:
+    """Means with intervals of a part: a table a model, methods by scores (name -> title), `seeds × clips` beside the model's name."""
+    text = ""
+    for arm in record.summary.loc[record.summary["part"] == part, "arm"].unique():
+        table = wide(record.summary, arm, list(scores), part, digits=3)
+        text += f"\n**`{arm}`**, {size(record, part, arm)}:\n\n| map | {' | '.join(scores.values())} |\n| --- |{' --- |' * len(scores)}\n"
+        for name, row in table.iterrows():
+            text += f"| {method_label(name)} | {' | '.join(str(row.get(score, '')) for score in scores)} |\n"
+    return text
 
 
 def parts(record: Record) -> str:
@@ -144,7 +149,7 @@ def verdicts(record: Record, against: str = "centre") -> str:
         for name in order:
             text += f"| {method_label(name)} | {' | '.join(column.get(name, '–') for column in marks.values())} |\n"
     return (
-        f"{text}\n+ better, − worse, ○ not distinguishable, by 95 % intervals without correction for the number of methods; "
+        f"{text}\n**+** better, **−** worse, ○ not distinguishable, by 95 % intervals without correction for the number of methods; "
         f"{size(record, 'maps', measured(record)[0])}."
     )
 
@@ -249,7 +254,8 @@ def called_out(record: Record) -> str:
     for (placebo, score), part in rows.groupby(["placebo", "score"], sort=False):
         part = part.sort_values("mean", ascending=False)
         names = "; ".join(f"{method_label(row['method'])} {spread(row)}" for _, row in part.iterrows())
-        text += f"| {placebo} | {score.replace('_', ' ')} | {names} | {part['clips'].min()} |\n"
+        title = {"body_auc": "AUC against the body", "limb_auc": "AUC against the limb"}.get(score, score.replace("_", " "))
+        text += f"| {placebo} | {title} | {names} | {part['clips'].min()} |\n"
     if (rows["method"] == "random").any():
         noise = rows.loc[rows["method"] == "random", "high"].max()
         above = rows[(rows["low"] > noise) & ~rows["method"].isin(CONTROLS)]
@@ -271,8 +277,8 @@ def selection(record: Record, rate: float = 0.3) -> str:
                 better = "better than" if found.mean > 0 else "worse than"
                 verdict = better if found.distinguishable else "not distinguishable from"
                 lines.append(
-                    f"- `{arm}`, a share of {rate:g}: the model's own selection is **{verdict}** `{other}`, {points(found)} points of "
-                    f"PCK@0.2 ({found.seeds} seeds × {found.clips} clips);"
+                    f"- `{arm}`, a share of {rate:g}: the model's own selection is **{verdict}** *{method_label(other)}*, {points(found)} "
+                    f"points of PCK@0.2 ({found.seeds} seeds × {found.clips} clips);"
                 )
         found = paired(rows, "selection", (arm, "attention"), (arm, "random"), f"shift_another-clip@{rate:g}")
         if found is not None:
