@@ -119,6 +119,7 @@ def forest_plot(
     columns = min(len(conditions), 4)  # more in a row, and a page would shrink them until nobody can read them
     lines = -(-len(conditions) // columns)
     figure, axes = panels(lines, columns, height=0.24 * len(arms) + 0.6, width=1.75, title=title, pictures=False, margin=1.9)
+    figure.get_layout_engine().set(h_pad=0.08)  # a title is nearer to its own panel than to the labels above it
     for spare in axes.flat[len(conditions) :]:
         spare.remove()
     shown = rows[rows["condition"].isin(conditions)]

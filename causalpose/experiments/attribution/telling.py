@@ -164,7 +164,8 @@ def caution(record: Record) -> str:
     rows = record.comparisons
     rows = rows[(rows["against"] == "centre") & ~rows["method"].isin(CONTROLS) & rows["score"].isin(list(TITLES))]
     n = record.rows.loc[record.rows["part"] == "maps", "clip"].nunique()
-    start = f"With {n} clips, a method that wins on *every* clip has p = {2 / 2**n:.3g} in a sign test over clips. "
+    best = f"= {2 / 2**n:.2g}" if n < 11 else "below 0.001"
+    start = f"With {n} clips, a method that wins on *every* clip has p {best} in a sign test over clips. "
     if few(record):
         return start + (
             "So **this record establishes no order of methods for scenes in general**. Its groups describe these clips; the bootstrap, "
