@@ -38,11 +38,9 @@ def with_sizes(body: str, folder: Path) -> str:
 
 
 def add(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
-    """Add the sizes to a page that is about to be written; its pictures lie among those that cells have made."""
+    """Add the sizes to a page that is about to be written; its pictures lie where the cells made them, and are copied afterwards."""
     if context.get("body") and doctree is not None:
-        places = (Path(app.outdir) / "_images", Path(app.outdir).parent / "jupyter_execute", Path(app.srcdir).parent / "figures")
-        for place in places:
-            context["body"] = with_sizes(context["body"], place)
+        context["body"] = with_sizes(context["body"], Path(app.outdir).parent / "jupyter_execute")
 
 
 def setup(app: Sphinx) -> dict:

@@ -241,7 +241,8 @@ def model(of: Study, arm: Arm, asked: Asked, seed: int, backbones: Sequence[str]
     values = {key: value for key, value in sized.items() if value is not None} | changes | {"train.seed": seed}
     # the sizes are those of the study's stage, also for an arm of another: all train as long, or at their own pace as many minutes
     config = arm.paced(override(override(asked.base(of.stage, of.name), values), _fitting(asked.overrides, stage)))
-    return Model(config, _below(of, stage, changes, asked, seed, backbones))
+    # a single frame that is trained on, as an arm, starts where stage 1 does
+    return Model(config, _below(of, stage or min(1, of.stage), changes, asked, seed, backbones))
 
 
 def _start(of: Study, arm: Arm, asked: Asked, seed: int, backbones: Sequence[str]) -> Model | str:

@@ -62,7 +62,7 @@ SCALES: dict[str, Scale] = {
         "tiny",
         _CACHED | {"train.steps": 200, "train.batch": 32, "train.warmup": 20, "train.checkpoint_every": 100, "data.clips": 3072},
         stages={0: _BACKBONE | {"data.clips": 65_536, "train.steps": 8000, "train.warmup": 300}, 2: _STAGE_2},
-        # Trained end to end, a model learns a few thousand clips by heart, and each method ends behind its own start.
+        # Trained end to end for as many steps as the minutes allow, so few clips would be learned by heart.
         studies={"whole_method": {"data.clips": 65_536}},
         backbones=("tiny-backbone", "tiny-backbone-b"),
         test_clips=300,

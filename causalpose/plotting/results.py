@@ -42,6 +42,8 @@ def arm_plot(
 
     With one or two seeds there is no interval to draw, and none is drawn.
     labels    prettier names of arms
+
+    From the eighth arm on, colours begin again, with hollow marks.
     """
     rows = pick(frame, metric, joint)
     arms, conditions = list(arms or dict.fromkeys(rows["variant"])), list(conditions or dict.fromkeys(rows["condition"]))

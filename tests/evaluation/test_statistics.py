@@ -147,6 +147,9 @@ def test_a_bound_beside_zero_shows_its_side():
     assert s.format_interval(0.3, -0.04, 0.5, 3, 9).startswith("0.3 [-0.04, 0.5]")
     assert s.format_interval(-0.4, -0.8, -0.0021, 3, 9).startswith("-0.4 [-0.8, -0.002]")
     assert s.format_interval(0.0, 0.0, 0.00001, 3, 9).startswith("0.0 [0.0, 0.000]")
+
+
+def test_distinguishable():
     assert s.distinguishable(0.1, 2) and s.distinguishable(-2, -0.1)
     assert not s.distinguishable(-0.1, 2) and not s.distinguishable(0, 2)
     with pytest.raises(CausalPoseError, match="low first"):

@@ -58,11 +58,22 @@ def test_a_single_frame_that_is_trained_on_takes_the_study_s_settings():
     assert backbone.config.train.lr != 3e-5 and backbone.config.data.seed != 7
 
 
+def test_all_arms_of_the_comparison_start_alike():
+    """From the same weights of their seed, whether these are shipped or of the grid's own making; and no shipped ones know the clips."""
+    arms = [arm.name for arm in STUDIES["whole_method"].arms if arm.trained and arm.changes.get("model.stage") != 2]
+    for backbone in ("tiny-backbone", "train"):
+        starts = {name: only("whole_method", name, scale="book", backbones=(backbone,)).model.init for name in arms}
+        keys = {start if isinstance(start, str) else start.key for start in starts.values()}
+        assert len(keys) == 1 and None not in keys, starts
+    seen = {checkpoint.load(name)[1].data.seed for name in ("tiny-backbone", "tiny-backbone-b")}
+    assert STUDIES["whole_method"].baseline["data.seed"] not in seen
+
+
 def test_what_trains_end_to_end_has_clips_enough():
     """All arms of the comparison train on the same clips, which no other study of the scale uses; a backbone keeps its own."""
     arms = [arm.name for arm in STUDIES["whole_method"].arms if arm.trained]
     models = {name: only("whole_method", name, scale="book").model for name in arms}
-    assert {name: (m.config.data.clips, m.config.data.seed) for name, m in models.items()} == dict.fromkeys(arms, (65_536, 1))
+    assert {name: (m.config.data.clips, m.config.data.seed) for name, m in models.items()} == dict.fromkeys(arms, (65_536, 2))
     assert models["stage-1-and-2"].init.config.data == models["stage-1"].config.data
     assert only("tcis", scale="book").model.config.data.clips < 65_536
     assert only("whole_method", "stage-1", scale="smoke").model.config.data.clips == 64

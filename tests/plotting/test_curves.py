@@ -26,6 +26,12 @@ def test_running_mean(run):
     assert axis.lines[1].get_xydata().tolist() == [[2, 3], [3, 2.5]]
 
 
+def test_four_columns_stand_two_by_two(run):
+    axes = training_curves(run, ("pose", "pose", "pose", "pose")).axes
+    assert [axis.get_subplotspec().get_gridspec().get_geometry() for axis in axes] == [(2, 2)] * 4
+    assert all(axis.lines[0].get_xydata().tolist() == [[1, 4], [2, 2], [3, 3]] for axis in axes)
+
+
 def test_wrong_input(run, tmp_path):
     with pytest.raises(CausalPoseError, match="no column 'mask'; it has: step, pose"):
         training_curves(run, ("mask",))

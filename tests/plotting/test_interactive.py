@@ -25,6 +25,10 @@ def test_the_slider_keeps_what_the_rate_says(clip) -> None:
     show = interactive.keep_slider(clip, importance, rates=(0.25, 0.5, 1.0))
     assert show.captions[0] == "At ρ = 0.25, 36 of 144 tokens stay: 0, 0, 36 by frame."
     assert show.captions[1] == "At ρ = 0.5, 72 of 144 tokens stay: 0, 24, 48 by frame."
+    assert (
+        show.first == 0 and interactive.keep_slider(clip, importance).labels[interactive.keep_slider(clip, importance).first] == "ρ = 0.3"
+    )
+    assert interactive.keep_slider(clip, importance, rates=(0.5,), name="occluded").title.endswith(", occluded")
     whole = interactive.in_a_row([interactive.enlarged(frame, 4) for frame in interactive.frames(clip)])
     differing = (show.pictures[2] != whole).any(-1).mean()
     assert differing < 0.1  # the border alone

@@ -43,6 +43,14 @@ def test_arm_plot_shows_means_and_every_seed():
     assert len({line.get_marker() for line in marks(figure)}) == 2, "arms differ in shape"
 
 
+def test_no_two_arms_look_alike():
+    """Nine arms, seven colours: from the eighth on the marks are hollow."""
+    frame = pd.concat([table().query("variant == 'none'").assign(variant=f"arm-{number}") for number in range(9)])
+    looks = [(line.get_marker(), line.get_color(), line.get_markeredgecolor(), line.get_markerfacecolor())
+             for line in marks(results.arm_plot(frame, conditions=["clean"]))]  # fmt: skip
+    assert len(looks) == 9 and len(set(map(str, looks))) == 9
+
+
 def test_no_interval_from_two_seeds():
     bars = [line for line in results.arm_plot(table().query("seed < 2")).axes[0].lines if line.get_linewidth() == 2.2]
     assert not bars

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from causalpose import weights
+from causalpose.config import preset
 from causalpose.data.files import replacing
 from causalpose.errors import CausalPoseError
 from causalpose.model.cmpose import CMPose
@@ -169,6 +170,8 @@ def test_initialise_from_the_stage_below(tmp_path):
     assert {name.split(".")[0] for name in report.new} == {"encoder", "auxiliary"}
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in below.state_dict().items())
     assert "0 left aside" in str(report) and "(auxiliary, encoder)" in str(report)
+    shipped = CMPose(preset("tiny", ["model.stage=1"]).model)
+    assert str(checkpoint.initialise(shipped, "tiny-backbone")).startswith("tiny-backbone: "), "as it was named, wherever it lies"
 
 
 def test_initialise_reports_what_does_not_fit(tmp_path):
