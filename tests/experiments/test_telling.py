@@ -108,4 +108,4 @@ def test_minutes_count_the_stages_below():
 
 def test_minutes_of_a_recorded_study():
     minutes = telling.minutes(records.read(Path(__file__).parents[2] / "ablations" / "results" / "tcis" / "book"))
-    assert set(minutes) == {arm.name for arm in TCIS.arms if arm.main} and min(minutes.values()) > 0
+    assert set(minutes) >= {arm.name for arm in TCIS.arms if arm.main} and min(minutes.values()) > 0
