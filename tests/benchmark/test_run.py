@@ -40,6 +40,11 @@ def test_a_section_gives_its_rows(bench, section):
     assert np.allclose(compared["ratio"], compared["reference"] / compared["value"])
 
 
+def test_the_blocks_are_measured_alone_and_with_several_clips(bench):
+    rows = bench.results[(bench.results["section"] == "stage-2") & (bench.results["quantity"] == "blocks")]
+    assert sorted("batch 4" in case for case in rows["case"]) == [False, True]
+
+
 def test_what_must_agree_agrees(bench):
     rows = bench.results.set_index(["section", "quantity"])["value"]
     assert rows["reuse", "largest difference of a heatmap's logit"].max() < 1e-4
