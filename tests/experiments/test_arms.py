@@ -71,7 +71,7 @@ def test_arms_are_distinct(of):
 def test_an_unknown_arm_or_study_lists_the_known():
     with pytest.raises(CausalPoseError, match="arms: none, mask, noise-tokens"):
         AUXILIARY_TASKS.arm("maks")
-    with pytest.raises(CausalPoseError, match="auxiliary_tasks, tcis"):
+    with pytest.raises(CausalPoseError, match="auxiliary_tasks, paper_tasks, tcis"):
         study("tsic")
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from causalpose.config import differing_keys
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import grid, jobs, modules
 from causalpose.experiments.arms import STUDIES, study
@@ -47,6 +48,16 @@ def test_another_stage_below_is_another_cell():
     """A setting of stage 1 alone leaves stage 2's own configuration as it is, and still makes another model of it."""
     changed = only(overrides=("model.mcl.mask_ratio=0.7",)).model
     assert changed.config == only().model.config and changed.init.config != only().model.init.config
+
+
+def test_the_longer_run_of_the_paper_s_tasks_is_longer_and_nothing_else():
+    """As often round its clips; at other scales, the cells of the shorter study."""
+    short, long = (only(name, "both", scale="book").model.config for name in ("auxiliary_tasks", "paper_tasks"))
+    grown = {"train.steps": (200, 800), "train.warmup": (20, 80), "data.clips": (3072, 12_288)}
+    assert differing_keys(short, long) == grown
+    assert short.train.steps / short.data.clips == long.train.steps / long.data.clips
+    for scale in ("smoke", "paper"):
+        assert only("auxiliary_tasks", "both", scale=scale).key == only("paper_tasks", "both", scale=scale).key
 
 
 def test_a_single_frame_that_is_trained_on_takes_the_study_s_settings():
