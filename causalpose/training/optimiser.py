@@ -15,8 +15,8 @@ from torch import nn
 from causalpose.config import TrainConfig
 
 _EMBEDDING = re.compile(r"(^|[._])(embedding|tokens?)([._]|$)")
-_BLOCK = re.compile(r"(^|\.)blocks\.(\d+)\.")
-_EMBED_LAYERS = re.compile(r"(^|[._])(stem|patch_embed|pos_embed|position|cls_token|reg_token)([._]|$)")
+_BLOCK = re.compile(r"^backbone\.vit\.blocks\.(\d+)\.")  # the transformer's own: a convolutional stem below it may have blocks as well
+_EMBED_LAYERS = re.compile(r"(^|[._])(stem|patch_embed|pos_embed|position|cls_token|reg_token|norm_pre)([._]|$)")
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
@@ -33,7 +33,7 @@ def layer_id(name: str, depth: int) -> int:
         return depth + 1
     block = _BLOCK.search(name)
     if block:
-        return int(block.group(2)) + 1
+        return int(block.group(1)) + 1
     return 0 if _EMBED_LAYERS.search(name) else depth + 1
 
 

@@ -69,6 +69,19 @@ def test_register_tokens_are_at_the_bottom():
     assert optimiser.layer_id("backbone.vit.reg_token", 12) == 0 == optimiser.layer_id("backbone.vit.cls_token", 12)
 
 
+def test_a_convolutional_stem_is_at_the_bottom_with_its_own_blocks():
+    """timm's hybrids have stages of convolutional blocks below the transformer's; all of them embed patches."""
+    keys = ['backbone.name="vit_small_r26_s32_224"', "backbone.patch=32", "backbone.width=384", "backbone.padding=0", "backbone.heads=6"]
+    with torch.device("meta"):
+        model = CMPose(preset("small", ["model.stage=0", *(f"model.{key}" for key in keys)]).model)
+    layers = {name: optimiser.layer_id(name, 12) for name, _ in model.named_parameters()}
+    stem = {name for name in layers if ".patch_embed.backbone." in name}
+    assert any(".blocks.1." in name for name in stem) and {layers[name] for name in stem} == {0}
+    assert {layers[name] for name in layers if ".vit.blocks.11." in name} == {12}
+    assert optimiser.layer_id("backbone.vit.norm_pre.weight", 12) == 0
+    assert optimiser.layer_id("backbone.vit.blocks.3.attn.relative_position_bias_table", 12) == 4
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_no_decay_for_vectors_embeddings_and_tokens(stage):
     model = CMPose(config(f"model.stage={stage}").model)

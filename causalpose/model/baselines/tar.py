@@ -4,13 +4,14 @@ Source: TAR-ViTPose (CVPR 2026), of which public text says: joint queries aggreg
 is *restored to the grid* of a ViTPose (84.0 mAP on PoseTrack17, where reading the joint tokens directly gives 70.3). *Ours*: everything
 below that outline. Joint queries attend to each frame's tokens, then across frames to what the same joint's query found there; the target
 frame's tokens attend to the joint tokens, as a residual whose last layer starts at zero, so training begins at the single-frame model.
+The other layers start as DETR's decoder does (Glorot). ViT's smaller start makes attention uniform at this width: every joint's query then
+gathers the mean of a frame, and a short training does not get beyond it.
 """
 
 import torch
 from torch import Tensor, nn
 
 from causalpose.config import ModelConfig
-from causalpose.model.attention import initialise_linear
 from causalpose.skeletons import keypoint_set
 
 
@@ -23,7 +24,7 @@ class CrossBlock(nn.Module):
         self.norm_query, self.norm_source, self.norm2 = (nn.LayerNorm(width) for _ in range(3))
         self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.apply(initialise_linear)
+        self.apply(_initialise)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         B, Q, C = x.shape
@@ -63,3 +64,9 @@ class JointQueryDecoder(nn.Module):
             each = x.transpose(1, 2).reshape(B * K, T, C)  # a joint's tokens through time
             x = across(each, each).view(B, K, T, C).transpose(1, 2)
         return self.restore(tokens[:, T // 2], x[:, T // 2])
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
