@@ -370,6 +370,7 @@ class DataConfig:
             f"data.bias = {self.bias!r} needs data.source = 'scenes': only rendered clips have causes to bias, {self.source!r} has none",
         )
         _one_of("data", "condition", self.condition, TRAINING_CONDITIONS)
+        _positive("data", "seed", self.seed, zero=True)
         if self.labels is not None:
             _positive("data", "labels", self.labels)
 
@@ -417,7 +418,7 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("steps", "batch", "lr", "sigma", "accumulate", "checkpoint_every", "log_every"):
             _positive("train", name, getattr(self, name))
-        for name in ("weight_decay", "warmup", "grad_clip", "workers", "peak_tflops"):
+        for name in ("weight_decay", "warmup", "grad_clip", "workers", "peak_tflops", "seed"):
             _positive("train", name, getattr(self, name), zero=True)
         _require(
             self.freeze or not self.freeze_encoder,

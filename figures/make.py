@@ -91,7 +91,7 @@ def severities(folder: Path) -> None:
 
 def difficulty(folder: Path) -> None:
     """Levels of difficulty: the share of hidden joints and the shipped models' scores, read from the record of the weights."""
-    recorded = tables.read(RESULTS / "weights" / "results.csv")
+    recorded = tables.read(RESULTS / "weights" / records.RESULTS)
     mixed = recorded[recorded["condition"] == "mixed"].set_index("dataset")
     hidden = mixed[mixed["metric"] == "occluded joints"]["value"]
     best = mixed[(mixed["variant"] == "tiny-stage2") & (mixed["joint"] == "mean") & (mixed["metric"] == "PCK@0.2")]["value"]

@@ -1,11 +1,12 @@
 """Write the recorded results into README.md, between its two markers (`make readme`).
 
-The block is made from the `results.csv` of every record below `ablations/results/` alone: one table a study, a row a variant, a column
+The block is made from the `results.csv.gz` of every record below `ablations/results/` alone: one table a study, a row a variant, a column
 a condition. A cell is the mean over the recorded seeds with their lowest and highest value. The test-suite fails when the block is not
 what this program would write.
 """
 
 import csv
+import gzip
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -27,8 +28,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
     `causalpose bench` records (`benchmark/`) are seconds and ratios, and has columns of its own.
     """
     found = []
-    for path in sorted(set(folder.rglob("results.csv")) - set((folder / "benchmark").glob("results.csv"))):
-        with path.open(newline="") as file:
+    for path in sorted(folder.rglob("results.csv.gz")):
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:

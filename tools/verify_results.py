@@ -21,6 +21,7 @@ from causalpose.experiments import grid, records
 from causalpose.experiments.arms import STUDIES
 from causalpose.experiments.cells import evaluate
 from causalpose.experiments.comparisons import clip_scores
+from causalpose.experiments.protocol import Protocol
 from causalpose.experiments.provenance import source_hash
 
 RESULTS = Path(__file__).resolve().parent.parent / "ablations" / "results"
@@ -38,6 +39,11 @@ def asked_again(facts: dict) -> grid.Asked:
     return grid.Asked(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
 
 
+def protocol(facts: dict) -> Protocol:
+    """How the record's models were tested: today's scale may know more conditions than the record's did."""
+    return Protocol(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts["protocol"].items()})
+
+
 def verify(results: Path, name: str, scale: str, draw: random.Random, folder: Path) -> tuple[str, bool]:
     """Run a drawn cell of a study again; returns the verdict in words, and whether it agrees."""
     record = records.read(results / name / scale)
@@ -50,7 +56,9 @@ def verify(results: Path, name: str, scale: str, draw: random.Random, folder: Pa
         asked = replace(asked, backbones=(backbone,))
     print(f"{name}, arm {chosen['variant']}, seed {chosen['seed']}, backbone {backbone}: running at full length", flush=True)
     (entry,) = [entry for entry in grid.entries(name, asked) if entry.arm.name == chosen["variant"]]
-    again = evaluate(entry.evaluation, folder).measured.clips.assign(variant="again", seed=chosen["seed"])
+    again = evaluate(replace(entry.evaluation, protocol=protocol(facts)), folder).measured.clips.assign(
+        variant="again", seed=chosen["seed"]
+    )
     rows = record.clips
     before = rows[(rows["variant"] == chosen["variant"]) & (rows["seed"] == chosen["seed"])]
     allowed = max(FLOOR, seed_spread(rows, chosen["variant"]))

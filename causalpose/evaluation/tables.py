@@ -1,5 +1,7 @@
 """Tidy results: one row a measurement, the same eight columns everywhere."""
 
+import gzip
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -28,9 +30,20 @@ def tidy(rows: Iterable[Mapping[str, object]] | pd.DataFrame, **constant: object
 
 
 def write(path: Path | str, frame: pd.DataFrame) -> None:
-    """Write a tidy frame as CSV, atomically."""
+    """Write a tidy frame as CSV, atomically; packed where the name ends in `.gz`."""
+    frame = tidy(frame)
     with replacing(path) as temporary:
-        tidy(frame).to_csv(temporary, index=False, float_format="%.6g")
+        if str(path).endswith(".gz"):
+            temporary.write_bytes(packed(frame, float_format="%.6g"))
+        else:
+            frame.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def packed(frame: pd.DataFrame, **form: object) -> bytes:
+    """A frame as gzip CSV whose bytes depend on the content alone (no time stamp); `form` goes to `DataFrame.to_csv`."""
+    text = io.StringIO()
+    frame.to_csv(text, index=False, **form)
+    return gzip.compress(text.getvalue().encode(), mtime=0)
 
 
 def read(path: Path | str) -> pd.DataFrame:
@@ -39,5 +52,5 @@ def read(path: Path | str) -> pd.DataFrame:
         return tidy(pd.read_csv(path, keep_default_na=False, na_values={"value": ["", "nan"]}))
     except FileNotFoundError:
         raise CausalPoseError(f"{path}: no such results file") from None
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, pd.errors.ParserError) as error:
         raise CausalPoseError(f"{path}: not a tidy results file ({error})") from None

@@ -82,9 +82,11 @@ def _train(model: Model, root: Path, source, progress: bool) -> None:
     began = time.perf_counter()
     source = training_source(model.config, progress=progress) if source is None else source
     loop.train(model.config, source, folder, init=init, resume=True, progress=progress)
+    # A try that was cut short took seconds as well, and they are in what the run kept.
+    seconds = max(time.perf_counter() - began, checkpoint.read(folder)[2]["seconds"])
     document = {
-        "cell": model.kind, "key": model.key, **config_facts(model.config), "init": init_facts(init),
-        "source": portable(source.describe()), "seconds": round(time.perf_counter() - began, 1),
+        "cell": model.kind, "key": model.key, "code": model.code, **config_facts(model.config), "init": init_facts(init),
+        "source": portable(source.describe()), "seconds": round(seconds, 1),
         "weights": provenance.file_hash(folder / "model.safetensors"), **provenance.here(),
     }  # fmt: skip
     with replacing(folder / CELL) as temporary:
@@ -121,7 +123,7 @@ def _evaluate(evaluation: Evaluation, root: Path, sets: Sequence[TestSet] | None
     labels = {"study": "cell", "variant": evaluation.folder(root).name, "seed": config.train.seed}
     measured = measure_model(model, config, sets, flip_test=evaluation.protocol.flip_test, progress=progress, **labels)
     facts = {
-        "cell": evaluation.kind, "key": evaluation.key, **config_facts(config), "weights": init_facts(where),
+        "cell": evaluation.kind, "key": evaluation.key, "code": evaluation.code, **config_facts(config), "weights": init_facts(where),
         "protocol": asdict(evaluation.protocol), "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
     records.write(evaluation.folder(root), measured, facts)

@@ -82,11 +82,16 @@ class Model:
         """The training seed."""
         return self.config.train.seed
 
+    @property
+    def code(self) -> str:
+        """Names the code that trains."""
+        return code_hash(*_TRAINING_CODE)
+
     @cached_property
     def key(self) -> str:
         """Names the model by all that decides it."""
         below = self.init.key if isinstance(self.init, Model) else weights_key(self.init)
-        return digest(to_dict(self.config), below, code_hash(*_TRAINING_CODE))
+        return digest(to_dict(self.config), below, self.code)
 
     def folder(self, root: Path) -> Path:
         """The cell's folder, in which the run lies; `cell.json` in it is written last."""
@@ -107,11 +112,16 @@ class Evaluation:
 
     kind = "evaluation"
 
+    @property
+    def code(self) -> str:
+        """Names the code that tests."""
+        return code_hash(*_TEST_CODE)
+
     @cached_property
     def key(self) -> str:
         """Names the cell by all that decides its numbers; a path to a trained cell comes to the same as the cell."""
         tested = self.model.key if isinstance(self.model, Model) else weights_key(self.model)
-        return digest(tested, asdict(self.protocol), self.data, code_hash(*_TEST_CODE))
+        return digest(tested, asdict(self.protocol), self.data, self.code)
 
     def folder(self, root: Path) -> Path:
         """The folder of the cell's record; its `provenance.json` is written last."""

@@ -1,7 +1,7 @@
 """`python -m causalpose.experiments.record_weights`: what the shipped weights are worth, as a record.
 
 The mean pose and the three shipped models on the scenes' *test* split, which no choice was made on: by condition at severity 3, and by
-level of difficulty. Writes results.csv, clips.csv.gz, comparisons.csv (paired differences from the stage below), intervals.csv (each
+level of difficulty. Writes results.csv.gz, clips.csv.gz, comparisons.csv (paired differences from the stage below), intervals.csv (each
 model's own interval over clips) and provenance.json. Each model has one training seed, so an interval speaks of clips, not of training.
 
 The control `single-frame-continued` (made by `python -m causalpose.weights.make --control`) is measured too where it is given:

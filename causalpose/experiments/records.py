@@ -1,6 +1,6 @@
 """The record of an experiment: a folder with four files that belong together.
 
-    results.csv       tidy, one row a measurement: study, variant, seed, dataset, condition, joint, metric, value (per cent)
+    results.csv.gz    tidy, one row a measurement: study, variant, seed, dataset, condition, joint, metric, value (per cent)
     clips.csv.gz      one row a clip with its counts of right joints, so that differences can be paired
     comparisons.csv   paired differences with intervals (absent where there is nothing to compare)
     provenance.json   code, parameters, configurations, versions, machine, time, and a hash of each file above
@@ -8,8 +8,6 @@
 `provenance.json` is written last and names the content of the others, so a record that was cut short or edited is noticed.
 """
 
-import gzip
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from causalpose.evaluation import tables
 from causalpose.experiments.measure import LABELS, Measured
 from causalpose.experiments.provenance import file_hash, here
 
-RESULTS, CLIPS, COMPARISONS, PROVENANCE = "results.csv", "clips.csv.gz", "comparisons.csv", "provenance.json"
+RESULTS, CLIPS, COMPARISONS, PROVENANCE = "results.csv.gz", "clips.csv.gz", "comparisons.csv", "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def write(folder: Path | str, measured: Measured, facts: dict, comparisons: pd.D
     folder.mkdir(parents=True, exist_ok=True)
     tables.write(folder / RESULTS, measured.results)
     with replacing(folder / CLIPS) as temporary:
-        temporary.write_bytes(_packed(measured.clips))
+        temporary.write_bytes(tables.packed(measured.clips))
     if comparisons is None:
         (folder / COMPARISONS).unlink(missing_ok=True)
     else:
@@ -74,6 +72,7 @@ def read(folder: Path | str) -> Record:
     if len(sources) > 1:
         listed = ", ".join(f"{place} by {name}" for name, place in sources.items())
         raise CausalPoseError(f"records under {folder} were made by different versions of the code ({listed}); run the older ones again")
+    _one_code([cell for part in parts for document in part.provenance for cell in document.get("cells", ())], folder)
     measured = Measured.join([part.measured for part in parts])
     keys = [name for name in tables.COLUMNS if name != "value"]
     twice = measured.results[measured.results.duplicated(keys)]
@@ -85,6 +84,16 @@ def read(folder: Path | str) -> Record:
     compared = [part.comparisons for part in parts if part.comparisons is not None]
     joined = pd.concat(compared, ignore_index=True) if compared else None
     return Record(measured.results, measured.clips, joined, tuple(document for part in parts for document in part.provenance))
+
+
+def _one_code(cells: Sequence[dict], folder: Path) -> None:
+    """Refuse a table whose cells were trained, or tested, by different code. (Models may be older than their tests: that is told apart.)"""
+    for what, chosen in (("tested", True), ("trained", False)):
+        # records of earlier versions name the whole source alone
+        codes = {cell.get("code", cell["source_hash"]): cell["key"] for cell in cells if (cell["cell"] == "evaluation") is chosen}
+        if len(codes) > 1:
+            listed = ", ".join(f"{key} by {code}" for code, key in codes.items())
+            raise CausalPoseError(f"{folder}: cells were {what} by different versions of the code ({listed}); run the study again")
 
 
 def finished(folder: Path | str) -> bool:
@@ -124,10 +133,3 @@ def select(record: Record, *, study: str | None = None, variants: Sequence[str] 
         return frame[kept].reset_index(drop=True)
 
     return Measured(chosen(record.results), chosen(record.clips))
-
-
-def _packed(frame: pd.DataFrame) -> bytes:
-    """A frame as gzip CSV whose bytes depend on the content alone (no time stamp)."""
-    text = io.StringIO()
-    frame.to_csv(text, index=False)
-    return gzip.compress(text.getvalue().encode(), mtime=0)

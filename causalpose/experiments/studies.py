@@ -1,5 +1,6 @@
 """What the notebooks do, in one call each: train one model and put it beside its start, test a model, or read a study's whole table."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 from causalpose.config import differing_keys
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.baselines import MeanPose
-from causalpose.experiments import comparisons, grid, records
+from causalpose.experiments import comparisons, grid, provenance, records
 from causalpose.experiments.arms import Study, study
 from causalpose.experiments.cells import Finished, evaluate, place, portable, train
 from causalpose.experiments.grid import Entry, Evaluation, Model
@@ -135,7 +136,12 @@ def run_study(parameters: StudyParameters, progress: bool = True) -> StudyRun:
 
 def record(parameters: Parameters, training: Training) -> Path:
     """Write a training notebook's record to `results/STUDY/SCALE`."""
-    facts = {"study": parameters.study, "scale": parameters.scale, "parameters": portable(asdict(parameters))}
+    facts = {
+        "study": parameters.study,
+        "scale": parameters.scale,
+        "command": command(parameters),
+        "parameters": portable(asdict(parameters)),
+    }
     return records.write(parameters.record_folder, training.measured, facts | {"cells": [_cell_facts(cell) for cell in training.cells]})
 
 
@@ -154,13 +160,26 @@ def record_study(parameters: StudyParameters, run: StudyRun) -> Path:
             if isinstance(cell, Model):
                 models[cell.key] = train(cell, run.root, progress=False)
     facts = {
-        "study": run.study.name, "scale": parameters.scale, "key": key, "parameters": portable(asdict(parameters)),
+        "study": run.study.name, "scale": parameters.scale, "key": key, "command": command(parameters),
+        "parameters": portable(asdict(parameters)),
         "protocol": asdict(parameters.asked.protocol()),
         "entries": [{"variant": e.arm.name, "seed": e.seed, "evaluation": e.evaluation.key, "changes": e.arm.changes,
                      "backbone": _backbone(e.evaluation.model)} for e in run.entries],
         "cells": [_cell_facts(cell) for cell in (*models.values(), *run.cells)],
     }  # fmt: skip
     return records.write(folder, run.measured, facts, run.compared)
+
+
+def command(parameters: Parameters) -> str:
+    """The plain command that asks for the same again: the notebook with every parameter that is not the default's.
+
+    Folders are left out: where a record goes is its reader's affair.
+    """
+    words = ["papermill", f"ablations/{parameters.study}.ipynb", "out.ipynb"]
+    for name, value in portable(asdict(parameters)).items():
+        if name not in ("out", "results", "cell") and value != portable({name: getattr(type(parameters), name)})[name]:
+            words += ["-p", name, " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)]
+    return shlex.join(words)
 
 
 def _backbone(model: Model | str) -> str:
@@ -173,5 +192,7 @@ def _backbone(model: Model | str) -> str:
 
 
 def _cell_facts(cell: Finished) -> dict:
-    """A cell's provenance without what the study's own says once: the versions, and the configuration that its hash names."""
-    return {key: value for key, value in cell.provenance.items() if key not in ("files", "versions", "python", "causalpose")}
+    """A cell's provenance without what the study's own says once: versions, where they are those of the study."""
+    here = provenance.here()
+    said = {"files"} | {key for key in ("versions", "python", "causalpose") if cell.provenance.get(key) == here[key]}
+    return {key: value for key, value in cell.provenance.items() if key not in said}

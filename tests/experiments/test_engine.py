@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -95,22 +96,39 @@ def test_a_second_call_does_nothing_in_seconds(whole):
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_tables(whole, tmp_path):
-    """SIGKILL to Snakemake with its cells, to Snakemake alone (its cells live on for a moment), and to a cell alone."""
-    draw = random.Random(20250124)
-    for victim in ("all", "snakemake", "papermill"):
-        process = start(tmp_path, STUB_SECONDS="0.4")
+    """SIGKILL to Snakemake with its cells, to Snakemake alone (its cells live on for a moment), and in the end to a cell alone: ten times.
+
+    What was finished before the last run is not run again by it.
+    """
+    draw, hits = random.Random(20250124), 0
+    for victim in (*("all", "snakemake") * 4, "all", "papermill"):
+        before = dict(Counter(runs(tmp_path))) if victim == "papermill" else {}
+        done = {job.name for job in engine.planned(CONFIG) if (tmp_path / job.done).is_file()}
+        process = start(tmp_path, STUB_SECONDS="2")
         deadline = time.monotonic() + 60
         while not family(process.pid, "papermill") and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(draw.uniform(0, 1.5))
-        for pid in family(process.pid, "" if victim == "all" else victim)[: 1 if victim == "papermill" else None]:
+        chosen = family(process.pid, "" if victim == "all" else victim)[: 1 if victim == "papermill" else None]
+        hits += bool(chosen)
+        for pid in chosen:
             kill(pid)
         if victim == "all":
             kill(process.pid)
         process.communicate(timeout=250)
     code, _, errors = finish(tmp_path)
     assert code == 0, errors
+    assert hits == 10
     assert tables(tmp_path) == tables(whole)
+    again = Counter(runs(tmp_path))
+    assert done and {name: again[name] for name in done} == {name: before.get(name, 0) for name in done}
+
+
+def test_a_cell_that_fails_once_is_tried_again(whole, tmp_path):
+    code, _, errors = finish(tmp_path, CONFIG | {"studies": "tcis"}, STUB_FAIL_ONCE="train_stage1")
+    assert code == 0, errors
+    assert list((tmp_path / "runs").rglob("*.tried")), "no cell failed"
+    assert tables(tmp_path).items() <= tables(whole).items()
 
 
 def family(pid: int, part: str) -> list[int]:

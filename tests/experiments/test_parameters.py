@@ -73,6 +73,7 @@ def test_one_number_is_a_sequence_of_one():
     [
         ("seed", 1.5, "seed = 1.5 must be a whole number"),
         ("seed", True, "whole number"),
+        ("seed", -1, "seed"),
         ("mask", "maybe", "True or False"),
         ("noise_std", "much", "a number"),
         ("noise_std", float("nan"), "finite"),

@@ -32,6 +32,20 @@ def test_the_same_cell_again_is_identical(results, tmp_path, small_weights, monk
     assert code == 1 and "DISAGREES" in capsys.readouterr().out
 
 
+def test_a_record_is_tested_as_it_was(results, tmp_path, small_weights, monkeypatch, capsys):
+    """A record of fewer conditions than the scale has today is verified on its own."""
+    monkeypatch.chdir(small_weights[0].parent)
+    folder = results / "auxiliary_tasks" / "smoke"
+    record = records.read(folder)
+    facts = {key: value for key, value in record.provenance[0].items() if key != "files"}
+    assert facts["command"].startswith("papermill ablations/auxiliary_tasks.ipynb out.ipynb -p ") and "-p seeds 0" in facts["command"]
+    few = facts["protocol"] | {"conditions": facts["protocol"]["conditions"][:2]}
+    kept = [frame[frame["condition"].isin(few["conditions"])] for frame in (record.results, record.clips)]
+    records.write(folder, Measured(*kept), facts | {"protocol": few})
+    code = verify_results.main(["--scale", "smoke", "--results", str(results), "--folder", str(tmp_path / "again"), "--draw", "1"])
+    assert code == 0 and "identical: the counts of all 8 clips agree" in capsys.readouterr().out
+
+
 def test_no_record_is_an_error(tmp_path, capsys):
     assert verify_results.main(["--results", str(tmp_path)]) == 2
     assert "holds no record" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The front page's results come from the recorded files, and only from them."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ README = f"before\n{readme_table.BEGIN}\nformer text\n{readme_table.END}\nafter\
 def record(folder: Path) -> Path:
     """The place of the record of a study `aux`."""
     (folder / "aux").mkdir()
-    return folder / "aux" / "results.csv"
+    return folder / "aux" / "results.csv.gz"
 
 
 def test_readme_is_up_to_date(repository: Path) -> None:
@@ -38,7 +39,7 @@ def test_table_of_two_seeds(tmp_path: Path) -> None:
         "aux,none,0,scenes,clean,mean,PCK@0.1,99.0",
         "aux,both,0,scenes,occluded,mean,PCK@0.2,25.0",
     ]
-    record(tmp_path).write_text(HEADER + "\n".join(lines) + "\n")
+    record(tmp_path).write_bytes(gzip.compress((HEADER + "\n".join(lines) + "\n").encode()))
     block = readme_table.block(tmp_path)
     assert "| none | 55.0 (50.0 to 60.0) | – |" in block
     assert "| both | – | 25.0 |" in block
@@ -47,8 +48,8 @@ def test_table_of_two_seeds(tmp_path: Path) -> None:
 
 def test_wrong_columns_and_missing_markers_are_errors(tmp_path: Path) -> None:
     """A file of another form, or a README without the block, stops the program."""
-    record(tmp_path).write_text("variant,value\n")
-    with pytest.raises(SystemExit, match=r"aux.results\.csv lacks the column 'study'"):
+    record(tmp_path).write_bytes(gzip.compress(b"variant,value\n"))
+    with pytest.raises(SystemExit, match=r"aux.results\.csv\.gz lacks the column 'study'"):
         readme_table.block(tmp_path)
     with pytest.raises(SystemExit, match="markers"):
         readme_table.filled("no block", tmp_path)

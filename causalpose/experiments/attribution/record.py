@@ -1,7 +1,7 @@
 """The record of the attribution study: a folder with files that belong together.
 
 scores.csv.xz               every number: a row a part, arm, seed, clip, joint and method, a column a score
-results.csv                 means over clips in the tidy columns of every study; `condition` holds the method
+results.csv.gz              means over clips in the tidy columns of every study; `condition` holds the method
 summary.csv                 means with 95 % intervals over seeds x clips
 comparisons.csv             paired differences between methods
 shortcut.csv, called_out.csv, disagreements.csv    the verdicts (`tables`)
@@ -32,7 +32,7 @@ from causalpose.explain.intervention import CAUSES
 from causalpose.explain.perturbation import FRACTIONS, SUBSTRATES
 from causalpose.explain.truth import BODY_TOKEN
 
-SCORES, RESULTS, SUMMARY, COMPARISONS = "scores.csv.xz", "results.csv", "summary.csv", "comparisons.csv"
+SCORES, RESULTS, SUMMARY, COMPARISONS = "scores.csv.xz", "results.csv.gz", "summary.csv", "comparisons.csv"
 SHORTCUT, CALLED_OUT, DISAGREEMENTS, MAPS = "shortcut.csv", "called_out.csv", "disagreements.csv", "disagreements.safetensors"
 PROVENANCE = "provenance.json"
 _TABLES = {SUMMARY: "summary", COMPARISONS: "comparisons", SHORTCUT: "shortcut", CALLED_OUT: "called_out", DISAGREEMENTS: "disagreements"}

@@ -1,7 +1,8 @@
 """`python -m papermill TEMPLATE NOTEBOOK … -b PARAMETERS`: works a moment, then leaves the cell's last file as the real cells do.
 
 Its content follows from the parameters and from what the cell needs, so equal tables mean equal cells all the way down.
-`STUB_SECONDS` is the work, `STUB_FAIL` a template that fails, `STUB_BYTES` what a cell leaves beside its last file.
+`STUB_SECONDS` is the work, `STUB_FAIL` a template that fails, `STUB_FAIL_ONCE` one whose cells fail at their first try, `STUB_BYTES` what
+a cell leaves beside its last file.
 """
 
 import base64
@@ -23,6 +24,9 @@ notebook.write_text(template)
 began = time.time()
 if os.environ.get("STUB_FAIL") == template:
     sys.exit("CausalPoseError: this cell was told to fail")
+if os.environ.get("STUB_FAIL_ONCE") == template and not (tried := notebook.with_suffix(".tried")).exists():
+    tried.touch()
+    sys.exit("CausalPoseError: this cell was told to fail once")
 time.sleep(float(os.environ.get("STUB_SECONDS", "0.1")))
 try:
     with replacing(Path(job.done).parent / "weights") as temporary:
