@@ -90,7 +90,7 @@ def cell(kind: str, key: str, source: str, **code: str) -> dict:
     ],
 )
 def test_one_table_is_of_one_code(tmp_path, cells, refused):
-    """Models may be older than their tests, as long as the code that trains is the same; records of earlier versions name the whole source."""
+    """Models may be older than their tests, as long as the code that trains is the same; older records name the whole source."""
     folder = records.write(tmp_path, measured(), {"cells": cells})
     if refused:
         with pytest.raises(CausalPoseError, match=refused):

@@ -38,3 +38,31 @@ def test_colours_stay_apart_from_paper_and_each_other():
     cycle = np.array(palette.CYCLE, float)
     apart = np.linalg.norm(cycle[:, None] - cycle, axis=-1) + 1e3 * np.eye(len(cycle))
     assert apart.min() > 60
+
+
+# Machado, Oliveira and Fernandes (2009): what linear RGB looks like without the cones of long, or of middle wavelengths.
+SIGHT = {
+    "full": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+}
+
+
+def nearest(colours, sight: str) -> float:
+    """The smallest distance of two colours in CIE Lab, as an eye sees them."""
+    channels = np.array(colours, float) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ SIGHT[sight].T).clip(0, 1)
+    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+    xyz = seen @ to_xyz.T / (0.95047, 1, 1.08883)
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
+    return (np.linalg.norm(lab[:, None] - lab, axis=-1) + 1e3 * np.eye(len(lab))).min()
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_stay_apart_for_the_colour_blind(sight):
+    """Every two of them; the usual red and green of plots, as a control, do not."""
+    assert nearest(palette.CYCLE, sight) > 15
+    if sight == "deuteranopia":
+        assert nearest([(214, 39, 40), (44, 160, 44)], sight) < 10
