@@ -78,7 +78,8 @@ CONTENTS = ("mask", "noise", "foreign", "erased", "clean")
 TARGETS = ("tokens", "pose", "heatmap")
 # What training sees. In distribution: what the tests are drawn from, bad conditions included. Then: clean scenes only, tested under every
 # condition (its backbone, too, must have seen clean scenes only, if the whole model is to be tested on what it never saw); and few labels
-# among many clips.
+# among many clips. (A backbone of the grid's own sees clean scenes as well then. The shipped ones have seen every condition: above them the
+# shift is that of stage 1 alone.)
 REGIMES: dict[str, dict] = {"": {}, "shift-": {"data.condition": "clean"}, "few-": {"data.labels": 300}}
 
 

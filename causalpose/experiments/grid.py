@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from causalpose import weights
-from causalpose.config import Config, override, preset, to_dict
+from causalpose.config import TRAINING_CONDITIONS, Config, override, preset, to_dict
 from causalpose.errors import CausalPoseError
 from causalpose.experiments.arms import Arm, Study, study
 from causalpose.experiments.modules import code_hash
@@ -216,6 +216,8 @@ def entries(name: str, asked: Asked) -> list[Entry]:
     if not arms or not seeds:
         raise CausalPoseError("seeds and arms must each name at least one")
     _leaves_arms_apart(of, arms, asked.overrides)
+    if asked.data != SCENES:
+        _can_do_without_scenes(of, arms)
     protocol, out = asked.protocol(), []
     backbones = asked.chosen_backbones
     for arm in arms:
@@ -241,6 +243,17 @@ def _leaves_arms_apart(of: Study, arms: Sequence[Arm], overrides: Iterable[str])
                 f"override {key} would replace what these arms of study {of.name} are about: {', '.join(replaced)}; "
                 "leave it out, or choose arms"
             )
+
+
+def _can_do_without_scenes(of: Study, arms: Sequence[Arm]) -> None:
+    """Refuse arms that need what only a renderer has: part masks, a choice of conditions."""
+    scenes = {"model.fte.selector": ("oracle",), "data.condition": TRAINING_CONDITIONS}
+    needing = [arm.name for arm in arms if any(arm.changes.get(key) in values for key, values in scenes.items())]
+    if needing:
+        others = " ".join(arm.name for arm in arms if arm.name not in needing)
+        raise CausalPoseError(
+            f"study {of.name}: only rendered scenes can train the arms {', '.join(needing)}; on real video name arms: {others}"
+        )
 
 
 def model(of: Study, arm: Arm, asked: Asked, seed: int, backbones: Sequence[str]) -> Model:
@@ -275,7 +288,11 @@ def _below(of: Study, stage: int, changes: dict, asked: Asked, seed: int, backbo
     if backbone != TRAIN:
         return backbone
     # A backbone of the grid's own: as many as there are seeds would cost more than the study, so two serve all.
-    inherited = {key: value for key, value in shared.items() if not key.startswith(("model.frames", "model.encoder.", "data."))}
+    inherited = {
+        key: value
+        for key, value in shared.items()
+        if key == "data.condition" or not key.startswith(("model.frames", "model.encoder.", "data."))
+    }
     # It keeps its own training and clips, whatever is asked of the stages above; an arm that trains a single frame on does not.
     asked_for = [text for text in _fitting(asked.overrides, 0) if not text.strip().startswith(("train.", "data."))]
     config = override(override(asked.base(0, of.name), inherited | {"train.seed": seed % 2}), asked_for)

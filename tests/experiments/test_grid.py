@@ -80,6 +80,22 @@ def test_all_arms_of_the_comparison_start_alike():
     assert STUDIES["whole_method"].baseline["data.seed"] not in seen
 
 
+def test_on_real_video_arms_that_need_a_renderer_are_named():
+    asked = grid.Asked(scale="book", data="folder", seeds=(0,), backbones=("tiny-backbone",))
+    with pytest.raises(CausalPoseError, match="tcis: only rendered scenes can train the arms oracle; .*name arms: attention supervised"):
+        grid.entries("tcis", asked)
+    with pytest.raises(CausalPoseError, match="train the arms shift-none, "):
+        grid.entries("auxiliary_tasks", asked)
+    assert len(grid.entries("clustering", asked)) == 9
+
+
+def test_a_backbone_of_the_grid_sees_what_the_regime_says():
+    """Clean scenes alone, where the arm trains on them alone; its seed and number of clips are its own."""
+    names = ("shift-none", "none")
+    shifted, usual = (only("auxiliary_tasks", name, scale="book", backbones=("train",)).model.init.config for name in names)
+    assert differing_keys(usual, shifted) == {"data.condition": ("mixed", "clean")}
+
+
 def test_what_trains_end_to_end_has_clips_enough():
     """All arms of the comparison train on the same clips, which no other study of the scale uses; a backbone keeps its own."""
     arms = [arm.name for arm in STUDIES["whole_method"].arms if arm.trained]
