@@ -28,13 +28,17 @@ def test_shapes_as_published(name, width, depth, heads, millions):
 
 @pytest.mark.parametrize("frames", [1, 3, 5, 7])
 @pytest.mark.parametrize(("height", "width"), [(256, 192), (384, 288)])
-@pytest.mark.parametrize("name", VITS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_forward_at_every_size_and_length(name, height, width, frames):
-    """The whole of stage 2 on the meta device, but for the number of blocks (two; all of them are in `test_utilisation`)."""
-    shape = ['model.backbone.name="vit"', "model.backbone.depth=2", f"model.height={height}", f"model.width={width}"]
+    """The whole of stage 2 on the meta device, but for the ViTs' number of blocks (two; all of them are in `test_utilisation`)."""
+    shape = [f"model.height={height}", f"model.width={width}", f"model.frames={frames}", "model.stage=2"]
+    shape += ['model.backbone.name="vit"', "model.backbone.depth=2"] if name in VITS else []
+    settings = preset(name, shape).model
+    cell = 2 if name == "tiny" else 4  # pixels: a quarter of a patch
+    assert settings.heatmap_size == (height // cell, width // cell)
     with torch.device("meta"):
-        model = CMPose(preset(name, [*shape, f"model.frames={frames}", "model.stage=2"]).model).eval()
-        assert model(torch.zeros(2, frames, 3, height, width)).heatmaps.shape == (2, 15, height // 4, width // 4)
+        model = CMPose(settings).eval()
+        assert model(torch.zeros(2, frames, 3, height, width)).heatmaps.shape == (2, 15, *settings.heatmap_size)
 
 
 # What is reduced for a CPU: depth (one block; of timm's names only the numbers stay), image (64x48, 3 frames), batch, steps. Widths,
