@@ -64,9 +64,10 @@ def test_rectangle_by_hand():
     assert rectangle(0.25, (16, 12)) == (8, 6)
 
 
-def test_noise_on_a_quarter_of_the_tokens():
-    """25 % of 144 tokens are 36, exactly; only they change, by 0.8 of the clip's own standard deviation."""
-    auxiliary = Auxiliary(override(TINY, {"mcl.mask": False}))
+@pytest.mark.parametrize("level", [0.4, 0.8, 1.6])
+def test_noise_on_a_quarter_of_the_tokens(level):
+    """25 % of 144 tokens are 36, exactly; only they change, by the stated share of the clip's own standard deviation."""
+    auxiliary = Auxiliary(override(TINY, {"mcl.mask": False, "mcl.noise_std": level}))
     tokens = torch.randn(8, 3, 48, 128) * torch.tensor([1.0, 10.0]).repeat(4).view(8, 1, 1, 1)
     (branch,) = auxiliary.corrupt(tokens, seeded())
     assert branch.chosen.flatten(1).sum(1).tolist() == [36] * 8
@@ -74,7 +75,7 @@ def test_noise_on_a_quarter_of_the_tokens():
     assert torch.equal(changed, branch.chosen)
     for clip, spread in ((0, 1.0), (1, 10.0)):
         noise = (branch.tokens - tokens)[clip][branch.chosen[clip]]
-        assert noise.std().item() == pytest.approx(0.8 * spread, rel=0.05)
+        assert noise.std().item() == pytest.approx(level * spread, rel=0.05)
     assert noise_mask(MCLConfig(noise_share=0.001), 1, 3, (8, 6), CPU).sum() == 1
 
 
@@ -101,16 +102,18 @@ def test_loss_counts_corrupted_tokens_only():
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_loss_by_hand(depth):
-    """Decode everything, square the differences from the normalised clean tokens, and average over the chosen ones."""
-    auxiliary = Auxiliary(override(TINY, {"mcl.decoder_depth": depth}))
-    tokens, mixed = torch.randn(2, 3, 48, 128), torch.randn(2, 3, 48, 128)
+@pytest.mark.parametrize("normalise", [True, False])
+def test_loss_by_hand(depth, normalise):
+    """Decode everything, square the differences from the clean tokens, normalised or as they are, and average over the chosen ones."""
+    auxiliary = Auxiliary(override(TINY, {"mcl.decoder_depth": depth, "mcl.normalise": normalise}))
+    tokens, mixed = 1 + 3 * torch.randn(2, 3, 48, 128), torch.randn(2, 3, 48, 128)  # far from normalised
     branches = auxiliary.corrupt(tokens, seeded())
     losses = auxiliary.losses(tokens, branches, [mixed, mixed])
     everywhere = torch.arange(144).expand(2, -1)
     for branch in branches:
         restored = auxiliary.decoders[branch.name](mixed, everywhere).view_as(tokens)
-        error = (restored - torch.nn.functional.layer_norm(tokens, (128,))).square().mean(-1)
+        wanted = torch.nn.functional.layer_norm(tokens, (128,)) if normalise else tokens
+        error = (restored - wanted).square().mean(-1)
         torch.testing.assert_close(losses[branch.name], error[branch.chosen].mean())
 
 
