@@ -13,6 +13,7 @@ import torch
 from causalpose.config import override
 from causalpose.errors import CausalPoseError
 from causalpose.training import checkpoint, log, loop, state
+from causalpose.training.objective import Objective
 from tests.training.dots import Cut, CutDots, Dots, config
 
 EVERYTHING_RANDOM = ("model.stage=1", "train.augment=true", "train.ema=0.9")
@@ -314,6 +315,27 @@ def test_bf16_runs_after_float32_in_one_process(tmp_path):
     for precision in ("no", "bf16", "no"):
         out = _train(config("train.steps=2", f"train.precision={precision}"), tmp_path / "run", overwrite=True)
         assert all(tensor.dtype == torch.float32 for tensor in _weights(out).values())
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_training_step_computes_in_the_precision_asked_for(tmp_path, monkeypatch, stage):
+    """Autocast is on inside the objective, not only around it, and is what gives the heatmaps their type."""
+    seen, forward = [], Objective.forward
+
+    def watched(self, *arguments, **named):
+        loss, parts, output = forward(self, *arguments, **named)
+        if not loss.is_meta:  # counting operations is no training
+            kinds = self.model.head.layers.out.weight.dtype, output.heatmaps.dtype, loss.dtype
+            seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), *kinds))
+        return loss, parts, output
+
+    monkeypatch.setattr(Objective, "forward", watched)
+    single, half = torch.float32, torch.bfloat16
+    for precision in ("no", "bf16"):
+        _train(config(f"model.stage={stage}", "train.steps=1", f"train.precision={precision}"), tmp_path / precision)
+    (off, _, *plain), mixed = seen  # without autocast the type it would have means nothing
+    assert (off, *plain) == (False, single, single, single)
+    assert mixed == (True, half, single, half, single)
 
 
 def test_validation_runs_in_the_precision_of_training(tmp_path, monkeypatch):

@@ -74,6 +74,18 @@ def test_everything_random_belongs_to_the_shard(tmp_path):
     _assert_same(one, _parallel(tmp_path / "two", "--unlabelled", *RANDOM))
 
 
+def test_bf16_is_that_of_one_process(tmp_path):
+    """The configuration's precision counts, not the launcher's. The first step's loss and gradient are the same numbers, and others than in
+    single precision; the second step's lie behind an update of weights whose gradients were summed in another order."""
+    common = ("model.stage=1", "train.augment=false", "train.steps=2")
+    alone = [_alone(tmp_path / name, *common, "train.accumulate=2", f"train.precision={name}") for name in ("no", "bf16")]
+    shards = _parallel(tmp_path / "shards", "--unlabelled", *common, "train.precision=bf16")
+    rows = [log.read(folder / "log.csv") for folder in (*alone, shards)]
+    single, half, parallel = ([number for row in run for number in (row["loss"], row["grad_norm"])] for run in rows)
+    assert parallel == pytest.approx(half, rel=1e-4) and parallel[:2] == pytest.approx(half[:2], rel=5e-6)
+    assert half[:2] != pytest.approx(single[:2], rel=2e-5)
+
+
 def test_broken_off_and_resumed_is_unbroken(tmp_path):
     """With accumulation, an average and a prefetching thread; broken off in step 3, after the state of step 2 was saved."""
     arguments = ("--unlabelled", *RANDOM, "train.accumulate=2", "train.workers=1")
