@@ -10,6 +10,7 @@ import torch
 
 from causalpose.training import checkpoint, log, loop
 from causalpose.training.folder import recorded
+from causalpose.training.utilisation import training_flops
 from tests.training.dots import Dots, config
 
 pytestmark = pytest.mark.slow
@@ -57,15 +58,20 @@ def _assert_same(a, b):
 
 def test_same_losses_as_one_process_with_the_summed_batch(tmp_path):
     """Two shards of two clips in each of two processes are one batch of eight, also where few joints are labelled. Stage 2, with nothing
-    drawn and nothing decided by a rounding error. Validation gives both processes the same number, or the second would wait for ever."""
+    drawn and nothing decided by a rounding error. Validation gives both processes the same number, or the second would wait for ever. The
+    MFU is a share of both processes' peaks."""
     common = ("model.stage=2", "train.augment=false", "train.steps=4", "model.fte.train_selection=all", "model.fte.clustering=keep")
-    common += ("model.fte.supervision_weight=10.0", "train.warmup=0")
+    common += ("model.fte.supervision_weight=10.0", "train.warmup=0", "train.peak_tflops=0.5")
     whole = _alone(tmp_path / "whole", *common, "train.batch=8", val=True)
     shards = _parallel(tmp_path / "shards", "--unlabelled", "--val", *common, "train.batch=2", "train.accumulate=2")
     watched = [[row["val_pck"] for row in log.read(folder / "log.csv")] for folder in (whole, shards)]
     assert watched[0][1] is not None and watched[0] == pytest.approx(watched[1], abs=1.0)  # one joint of ten clips is 0.7
     assert recorded(shards)["facts"]["clips_per_step"] == 8  # there really were two processes
     _assert_same(whole, shards)
+    for folder, processes in ((whole, 1), (shards, 2)):
+        for row in log.read(folder / "log.csv"):
+            peak = processes * 0.5e12
+            assert row["mfu"] == pytest.approx(100 * row["clips_per_second"] * training_flops(config(*common)) / peak, rel=1e-4)
 
 
 def test_everything_random_belongs_to_the_shard(tmp_path):

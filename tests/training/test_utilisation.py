@@ -58,3 +58,14 @@ def test_log_has_throughput_and_mfu(tmp_path):
 def test_peak_is_measured():
     """Faster than ten million operations a second, slower than ten thousand million million, on any machine."""
     assert 1e7 < measured_peak(torch.device("cpu"), "no") < 1e16
+
+
+def test_without_a_stated_peak_mfu_is_a_share_of_the_measured_one(tmp_path):
+    """As every run is that states none. A small model on noise reaches some of it and never all."""
+    settings = config("train.steps=3")
+    assert settings.train.peak_tflops == 0
+    loop.train(settings, Dots(settings.model), tmp_path, progress=False)
+    peak = measured_peak(torch.device("cpu"), "no")  # measured once a process
+    for row in log.read(tmp_path / "log.csv"):
+        assert row["mfu"] == pytest.approx(100 * row["clips_per_second"] * training_flops(settings) / peak, rel=1e-4)
+        assert 0 < row["mfu"] < 100
