@@ -1,5 +1,6 @@
 """The allocator setting."""
 
+import platform
 import sys
 
 import pytest
@@ -16,3 +17,9 @@ def test_elsewhere_nothing_happens(monkeypatch):
 def test_an_allocator_without_mallopt_is_left_alone(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
     assert memory.keep_large_blocks() is False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="glibc only")
+def test_glibc_accepts_every_threshold():
+    """It refuses one above half of its largest heap, and then nothing would be said."""
+    assert memory.keep_large_blocks() is True
