@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from causalpose.benchmark import run
+from causalpose.benchmark.cost import clip_cost
 from causalpose.cli import main
+from causalpose.cli.bench import RECORD, table
+from causalpose.config import PRESETS, preset
 from causalpose.errors import CausalPoseError
 
 EXPECTED = {
@@ -17,6 +20,7 @@ EXPECTED = {
     "reuse": {"one frame of a video", "largest difference of a heatmap's logit"},
     "vitpose": {"backbone and head", "largest difference of a heatmap's logit"},
     "training": {"step, clean branch", "step, three branches"},
+    "choices": {"written out, forward and backward", "freed memory kept"},
     "clustering": {"DPC-kNN, a clip", "tokens assigned as in the plain form", "exponent (2: with all pairs)"},
     "peak": {"peak", "forward, share of the peak", "training, share of the peak"},
 }
@@ -112,6 +116,29 @@ def test_merged_sections_keep_their_provenance(tmp_path, monkeypatch):
     assert commits == {"peak": "another", "reuse": facts["commit"]} and found.provenance["sections"]["peak"]["seconds"] == 2.0
 
 
+@pytest.fixture(scope="module")
+def committed(repository):
+    return run.read(repository / RECORD)
+
+
+def test_the_committed_record_is_whole(committed):
+    """Every section was measured, and has its rows."""
+    sections = committed.provenance["sections"]
+    assert sections.keys() == set(run.NAMES) and not any("missing" in section for section in sections.values())
+    assert set(committed.results["section"]) == set(run.SECTIONS) and set(committed.cost["preset"]) == set(PRESETS)
+
+
+def test_the_committed_costs_are_those_of_the_model_as_it_is(committed):
+    """A row of `tiny` metered anew, to the six digits that are written."""
+    config = preset("tiny", ["model.stage=2"]).model
+    key = {"preset": "tiny", "height": config.height, "width": config.width, "frames": config.frames, "keep_rate": config.fte.keep_rate}
+    rows = committed.cost
+    (row,) = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)].to_dict("records")
+    counted = ("parameters", "forward_flops", "step_flops", "activation_mb", "explicit_mb")
+    now = clip_cost(config, batch=8)
+    assert {name: row[name] for name in counted} == pytest.approx({name: now[name] for name in counted}, rel=1e-5)
+
+
 def test_aims_are_met_or_missed():
     frame = pd.DataFrame(
         [("stage-2", "base 256x192, T=5", "blocks", 1.0, "ms", 2.0, 2.0), ("clustering", "8 x 672 tokens of 768", "t", 3.0, "ms", 9.0, 3.0),
@@ -120,6 +147,9 @@ def test_aims_are_met_or_missed():
     )  # fmt: skip
     found = run.with_aims(frame)
     assert list(found["met"]) == [False, True, True, None] and list(found["aim"]) == ["≥ 3x", "< 4 ms", "≥ 70 %", ""]
+    heading, *lines = table(found).splitlines()
+    assert "ratio" in heading.split() and "met" not in heading.split()
+    assert [line.split()[-1] for line in lines[:3]] == ["missed", "met", "met"] and "met" not in lines[3] and "missed" not in lines[3]
 
 
 def test_command(monkeypatch, capsys, tmp_path):
