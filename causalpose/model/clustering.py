@@ -16,6 +16,7 @@ from causalpose.config import FTEConfig
 from causalpose.model.randomness import per_clip
 
 KMEANS_ROUNDS = 10
+PANELS, PANELLED = 4, 256  # on a CPU the distances of so many points or more are computed in so many panels
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def squared_distances(points: Tensor, panels: int = 1) -> Tensor:
 
 
 def panels(points: Tensor) -> int:
-    """In how many panels to compute the distances: four on a CPU, where the product is what takes the time; one elsewhere, and for few
+    """In how many panels to compute the distances: `PANELS` on a CPU, where the product is what takes the time; one elsewhere, and for few
     points, where small products are the slower.
     """
-    return 4 if points.device.type == "cpu" and points.shape[1] >= 256 else 1
+    return PANELS if points.device.type == "cpu" and points.shape[1] >= PANELLED else 1
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """Costs on paper, and measured growth, as curves."""
 
+from fractions import Fraction
+
 import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -7,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from causalpose.errors import CausalPoseError
+from causalpose.model.clustering import PANELLED, PANELS
 from causalpose.plotting.palette import CYCLE, unit
 from causalpose.plotting.style import FAINT, panels
 
@@ -68,7 +71,8 @@ def growth_figure(results: pd.DataFrame) -> Figure:
     rows = rows.assign(tokens=tokens).sort_values("tokens")
     figure, axes = panels(1, 1, height=3.0, width=4.4, pictures=False)
     axis = axes[0, 0]
-    axis.plot(rows["tokens"], rows["value"], "o-", color=unit(CYCLE[0]), label="half a product, partial sort")
+    label = f"{Fraction(PANELS + 1, 2 * PANELS)} of the product\n(from {PANELLED} tokens on), partial sort"
+    axis.plot(rows["tokens"], rows["value"], "o-", color=unit(CYCLE[0]), label=label)
     axis.plot(rows["tokens"], rows["reference"], "s--", color=unit(CYCLE[1]), label="plain form")
     axis.set(xlabel="tokens to cluster", ylabel="ms a clip", xscale="log", yscale="log")
     _plain_numbers(axis.xaxis)

@@ -33,6 +33,7 @@ def test_measured_figures():
     table = pd.DataFrame(rows, columns=["section", "case", "quantity", "value", "unit", "reference"])
     figure = cost.growth_figure(table)
     assert figure.axes[0].lines[0].get_xdata().tolist() == [168, 672]
+    assert "5/8 of the product" in figure.axes[0].lines[0].get_label()  # four groups of rows, each from its diagonal block on
     assert [bar.get_width() for bar in cost.share_figure(table).axes[0].patches] == [90.0, 10.0]
     with pytest.raises(CausalPoseError, match="no rows of section clustering"):
         cost.growth_figure(table[table["section"] == "stage-2"])
