@@ -82,10 +82,11 @@ def test_a_graph_that_differs_is_not_kept(tmp_path, monkeypatch):
 
 
 def test_blocks_compile_without_graph_breaks():
-    """`fullgraph=True` raises at a break: the backbone's, the encoder's and stage 2's blocks, in training, with every option of theirs."""
+    """`fullgraph=True` raises at a break: the backbone's, the encoder's and stage 2's blocks, in training, with every option of theirs
+    (`at` is what the auxiliary decoders give)."""
     model = CMPose(preset("tiny", ["model.stage=2", "model.backbone.drop_path=0.1"]).model).train()
     x = torch.randn(2, 48, 128, requires_grad=True)
-    bias, gate = torch.randn(2, 48), torch.rand(2, 48)
+    bias, gate, at = torch.randn(2, 48), torch.rand(2, 48), torch.rand(2, 48).topk(9).indices
     for block in (model.backbone.vit.blocks[0], model.backbone.vit.blocks[-1]):
         compiled = torch.compile(block, backend="eager", fullgraph=True)
         torch.manual_seed(1)
@@ -94,5 +95,5 @@ def test_blocks_compile_without_graph_breaks():
         torch.testing.assert_close(compiled(x), expected)
     for block in (model.encoder.blocks[0], model.enhancement.blocks[0], Block(128, 4, 2.0)):
         compiled = torch.compile(block, backend="eager", fullgraph=True)
-        for arguments in ((x,), (x, True), (x, False, bias, gate)):
+        for arguments in ((x,), (x, True), (x, False, bias, gate), (x, False, None, None, at), (x, True, bias, gate, at)):
             torch.testing.assert_close(compiled(*arguments)[0], block(*arguments)[0])
