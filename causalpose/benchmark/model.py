@@ -46,21 +46,27 @@ def stage2_benchmark(*, name: str = "base", frames: int | None = 5, batch: int =
     grid = model.enhancement(mixed, keypoints, chosen, merged).grid
     chosen_all = every._select(mixed, looked.mean(1), None, None, None)
     merged_all = every._merge(mixed, chosen_all, None)
-    few = torch.randn(1, keypoints.shape[1] + chosen.causal.shape[1] + merged.tokens.shape[1], mixed.shape[-1])
-    all_ = torch.randn(1, keypoints.shape[1] + mixed.shape[1] * mixed.shape[2], mixed.shape[-1])
+    # The blocks as they run within the model: with the log size of a merged token on its logits and the gate on the values, if any.
+    K, width = keypoints.shape[1], mixed.shape[-1]
+    keys, keys_all = model.enhancement.keys(chosen, merged, K), every.enhancement.keys(chosen_all, merged_all, K)
+    few = torch.randn(1, K + chosen.causal.shape[1] + merged.tokens.shape[1], width)
+    all_ = torch.randn(1, K + mixed.shape[1] * mixed.shape[2], width)
 
-    many = {"several": torch.randn(batch, *few.shape[1:]), "several, all tokens": torch.randn(batch, *all_.shape[1:])}
-
-    def blocks(x):
+    def blocks(x, bias, gate):
         for block in model.enhancement.blocks:
-            x, _ = block(x)
+            x, _ = block(x, bias=bias, gate=gate)
         return x
+
+    def several(x, keys):
+        x, keys = torch.randn(batch, *x.shape[1:]), [None if key is None else key.repeat(batch, 1) for key in keys]
+        return lambda: blocks(x, *keys)
 
     seconds = alternate(
         {
-            "blocks": lambda: blocks(few),
-            "blocks, all tokens": lambda: blocks(all_),
-            **{what: lambda x=x: blocks(x) for what, x in many.items()},
+            "blocks": lambda: blocks(few, *keys),
+            "blocks, all tokens": lambda: blocks(all_, *keys_all),
+            "several": several(few, keys),
+            "several, all tokens": several(all_, keys_all),
             "stage 2": lambda: _above(model, mixed),
             "stage 2, all tokens": lambda: _above(every, mixed),
             "whole model": lambda: model(clip),

@@ -59,15 +59,11 @@ class Enhancement(nn.Module):
         gets the empty token (strict).
         """
         B, T, N, C = mixed.shape
-        K, k, M = keypoint_tokens.shape[1], selection.causal.shape[1], merged.tokens.shape[1]
+        K, k = keypoint_tokens.shape[1], selection.causal.shape[1]
         causal = mixed.flatten(1, 2).gather(1, selection.causal[..., None].expand(-1, -1, C))
         x = torch.cat((keypoint_tokens.to(causal.dtype), causal, merged.tokens.to(causal.dtype)), 1)  # [B, K+k+M, C]
 
-        # A merged token counts in attention as often as it stands for a token (ToMe's proportional attention).
-        bias = torch.cat((merged.size.new_zeros(B, K + k), merged.size.clamp_min(1).log()), 1) if M else None
-        gate = None
-        if selection.gate is not None:
-            gate = torch.cat((selection.gate.new_ones(B, K), selection.gate, selection.gate.new_ones(B, M)), 1)
+        bias, gate = self.keys(selection, merged, K)
         source = self._source(selection, merged, K, B, T * N)  # [B, TN]
         attention = []
         for block in self.blocks:
@@ -76,6 +72,18 @@ class Enhancement(nn.Module):
                 attention.append(_at_places(weights[:, :, :K], source, merged, K + k))
         grid = self._restore(x, mixed[:, T // 2], gate, source[:, T // 2 * N : (T // 2 + 1) * N])
         return Enhanced(grid, x[:, :K], torch.stack(attention, 1) if with_weights else None)
+
+    @staticmethod
+    def keys(selection: Selection, merged: Merged, K: int) -> tuple[Tensor | None, Tensor | None]:
+        """What the blocks are told of their `K + k + M` tokens as keys, each `[B, K+k+M]` or None: bias on the logits, gate on the values.
+
+        A merged token counts in attention as often as it stands for a token (ToMe's proportional attention): its bias is its log size.
+        """
+        size, gate = merged.size, selection.gate
+        B, M = size.shape
+        before = K + selection.causal.shape[1]
+        bias = torch.cat((size.new_zeros(B, before), size.clamp_min(1).log()), 1) if M else None
+        return bias, None if gate is None else torch.cat((gate.new_ones(B, K), gate, gate.new_ones(B, M)), 1)
 
     def _restore(self, x: Tensor, stage_1: Tensor, gate: Tensor | None, source: Tensor) -> Tensor:
         """Refined tokens `[B, K+k+M, C]` to the places whose source `[B, N]` they are; stage 1's tokens there are `[B, N, C]`."""

@@ -1,6 +1,7 @@
 """`causalpose bench`: every section at tiny sizes, the record, and a section that fails."""
 
 import json
+import math
 import sys
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 
 from causalpose.benchmark import run
 from causalpose.benchmark.cost import clip_cost
+from causalpose.benchmark.model import stage2_benchmark
 from causalpose.cli import main
 from causalpose.cli.bench import RECORD, table
 from causalpose.config import PRESETS, preset
 from causalpose.errors import CausalPoseError
+from causalpose.model.attention import Block
+from causalpose.skeletons import keypoint_set
 
 EXPECTED = {
     "stage-2": {"blocks", "whole model", "backbone", "clustering"},
@@ -47,6 +51,30 @@ def test_a_section_gives_its_rows(bench, section):
 def test_the_blocks_are_measured_alone_and_with_several_clips(bench):
     rows = bench.results[(bench.results["section"] == "stage-2") & (bench.results["quantity"] == "blocks")]
     assert sorted("batch 4" in case for case in rows["case"]) == [False, True]
+
+
+def test_the_blocks_are_measured_as_they_run_in_the_model(monkeypatch):
+    """Alone, with several clips and within stage 2: a sequence of one length always comes with the same bias and gate, or with none."""
+    given, forward = {}, Block.forward
+
+    def watched(self, x, with_weights=False, bias=None, gate=None, at=None):
+        keys = tuple(None if key is None else tuple(key[0].tolist()) for key in (bias, gate))
+        given.setdefault(x.shape[1], []).append((len(x), keys))
+        return forward(self, x, with_weights, bias, gate, at)
+
+    monkeypatch.setattr(Block, "forward", watched)
+    found = stage2_benchmark(name="tiny", frames=3, batch=2, turns=1)
+    refined = found[found["quantity"] == "tokens refined"].iloc[0]
+    few, every = given[int(refined["value"])], given[int(refined["reference"])]
+    for calls in (few, every):
+        assert {clips for clips, _ in calls} == {1, 2} and len({keys for _, keys in calls}) == 1
+    (bias, gate), nothing = few[0][1], every[0][1]
+    config = preset("tiny", ["model.stage=2"]).model
+    rows, columns = config.grid
+    merged = [math.exp(value) for value in bias[-config.fte.clusters :]]
+    causal = len(bias) - len(merged) - len(keypoint_set(config.keypoints))
+    assert sum(merged) == pytest.approx(3 * rows * columns - causal) and gate == pytest.approx([1.0] * len(gate))
+    assert nothing == (None, None)
 
 
 def test_what_must_agree_agrees(bench):
