@@ -92,7 +92,7 @@ def planned(config: Mapping[str, object]) -> list[Job]:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Minutes of a cell on one core by its kind: those of the finished cells here (their median), else the scale's table."""
+    """Minutes of a cell on one core by its kind and work: those of the finished cells here (their median), else the scale's table."""
 
     seen: dict[str, float]
     table: dict[str, float]
@@ -104,7 +104,8 @@ class Forecast:
         for job in every:
             if job.kind != "study" and (folder / job.done).is_file():
                 try:
-                    seconds.setdefault(job.kind, []).append(json.loads((folder / job.done).read_text(encoding="utf-8"))["seconds"])
+                    taken = json.loads((folder / job.done).read_text(encoding="utf-8"))["seconds"]
+                    seconds.setdefault(job.kind, []).append(taken / job.work)
                 except (ValueError, KeyError):
                     continue
         # A process starts, imports and ends beside what it counts.
@@ -112,7 +113,7 @@ class Forecast:
 
     def minutes(self, job: Job) -> float:
         """Of one cell."""
-        return self.seen.get(job.kind, self.table.get(job.kind, 1.0))
+        return job.work * self.seen.get(job.kind, self.table.get(job.kind, 1.0))
 
 
 @lru_cache(maxsize=1)

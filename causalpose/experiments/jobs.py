@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from causalpose.config import differing_keys, override, preset
+from causalpose.config import Config, differing_keys, override, preset
 from causalpose.errors import CausalPoseError
 from causalpose.experiments import grid
 from causalpose.experiments.arms import STUDIES
@@ -25,7 +25,10 @@ TEMPLATES = {"backbone": "train_backbone", "stage1": "train_stage1", "stage2": "
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook run: `done` is the file that exists when it is finished, `needs` those that have to exist before."""
+    """One notebook run: `done` is the file that exists when it is finished, `needs` those that have to exist before.
+
+    work   of training: steps (with their accumulation) relative to what the scale takes for the stage; 1 for what does not train
+    """
 
     name: str
     kind: str
@@ -34,6 +37,7 @@ class Job:
     done: str
     needs: tuple[str, ...]
     label: str
+    work: float = 1.0
 
     @property
     def encoded(self) -> str:
@@ -54,8 +58,10 @@ def jobs(names: Sequence[str], asked: Asked, root: Path = grid.ROOT) -> list[Job
     out = {}
     for table in tables.values():
         for cell in grid.cells(table):
-            job = _training(cell, asked, root, place) if isinstance(cell, Model) else _evaluation(cell, asked, root, place)
-            out.setdefault(cell.key, Job(*job, label=f"{job[1]}: {labels[cell.key]}"))
+            training = isinstance(cell, Model)
+            job = (_training if training else _evaluation)(cell, asked, root, place)
+            work = _passes(cell.config) / _passes(_template(cell, asked)) if training else 1.0
+            out.setdefault(cell.key, Job(*job, label=f"{job[1]}: {labels[cell.key]}", work=work))
     for name, table in tables.items():
         key = grid.study_key(name, table)
         given = {f.name: getattr(asked, f.name) for f in fields(Asked)}
@@ -93,10 +99,18 @@ def _training(cell: Model, asked: Asked, root: Path, place: Path) -> tuple:
 
 def _overrides(cell: Model, asked: Asked) -> list[str]:
     """The settings in which a cell differs from what its template comes to by itself."""
+    return [f"{key}={json.dumps(value)}" for key, (_, value) in differing_keys(_template(cell, asked), cell.config).items()]
+
+
+def _template(cell: Model, asked: Asked) -> Config:
     sizes, stage = asked.sizes, cell.config.model.stage
     values = {"model.stage": stage, "data.source": asked.data, "train.seed": cell.seed, **sizes.training, **sizes.stages.get(stage, {})}
-    own = override(preset(cell.config.preset), values)
-    return [f"{key}={json.dumps(value)}" for key, (_, value) in differing_keys(own, cell.config).items()]
+    return override(preset(cell.config.preset), values)
+
+
+def _passes(config: Config) -> int:
+    """Batches that a training sends through the model."""
+    return config.train.steps * config.train.accumulate
 
 
 def _evaluation(cell: Evaluation, asked: Asked, root: Path, place: Path) -> tuple:

@@ -209,6 +209,15 @@ def test_forecast_learns_from_finished_cells(whole, tmp_path):
     assert f"{11.5 / 60:.1f} min  stage2: tcis/random, seed 1" in text
 
 
+def test_forecast_goes_by_the_steps_of_a_cell(tmp_path):
+    """Four times the steps take four times the minutes of the table; three batches a step, three times."""
+    asked = {"scale": "book", "seeds": "0"}
+    text = engine.listing(asked | {"studies": "paper_tasks,auxiliary_tasks", "arms": "none,mask"}, 1, folder=tmp_path)
+    assert "8.0 min  stage1: paper_tasks/mask, seed 0" in text and "2.0 min  stage1: auxiliary_tasks/mask, seed 0" in text
+    text = engine.listing(asked | {"studies": "auxiliary_tasks", "arms": "more-clips"}, 1, folder=tmp_path)
+    assert "6.0 min  stage1: auxiliary_tasks/more-clips, seed 0" in text
+
+
 @pytest.mark.parametrize(
     "given, part",
     [
