@@ -30,16 +30,23 @@ The table of all public names is made as the book is built (`book/_ext/library_n
 """
 
 
+def source(module: str) -> Path:
+    """The file of a module; a package's is its `__init__.py`."""
+    path = LIBRARY.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def modules(part: str) -> list[str]:
-    """Dotted names of the part's modules that hold something public, in alphabetical order."""
-    folder = LIBRARY / part if part else LIBRARY
+    """Dotted names of the part's modules that hold something public, those of its subpackages too, in alphabetical order."""
+    paths = (LIBRARY / part).rglob("*.py") if part else LIBRARY.glob("*.py")
     found = []
-    for path in sorted(folder.glob("*.py")):
+    for path in paths:
+        within = path.relative_to(LIBRARY.parent).with_suffix("").parts
+        names = within[:-1] if within[-1] == "__init__" else within
         defined = (node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef)))
-        public = any(not node.name.startswith("_") for node in defined)
-        if public and not path.name.startswith("_"):
-            found.append(".".join(["causalpose", *([part] if part else []), path.stem]))
-    return found
+        if any(not node.name.startswith("_") for node in defined) and not any(name.startswith("_") for name in names):
+            found.append(".".join(names))
+    return sorted(found)
 
 
 def page(part: str) -> str:

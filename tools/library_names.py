@@ -39,13 +39,12 @@ def first_sentence(docstring: str | None) -> str:
 
 
 @lru_cache
-def names(library: Path = api_pages.LIBRARY) -> dict[str, list[Name]]:
+def names() -> dict[str, list[Name]]:
     """The public names of each part, module by module, in the order of the files."""
     found: dict[str, list[Name]] = {}
     for part in api_pages.PARTS:
         for module in api_pages.modules(part):
-            path = library.parent / (module.replace(".", "/") + ".py")
-            for node in ast.parse(path.read_text()).body:
+            for node in ast.parse(api_pages.source(module).read_text()).body:
                 if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                     found.setdefault(part, []).append(Name(module, node.name, first_sentence(ast.get_docstring(node))))
     return found
