@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVIEST_PAGE = 1_500_000
 # Alternative text shorter than this names a picture ("plot") and does not say what it shows.
 SHORTEST_ALT = 15
+# The tag of a cell whose figure comes with a record: until there is one the cell shows nothing, and the chapter says so.
+MAY_BE_EMPTY = "may-be-empty"
 CODE_CELL = re.compile(r"^(?:`{3,}|:{3,})\{code-cell\}", re.MULTILINE)
 # The attribute through which each element makes the browser fetch something as it shows the page.
 FETCHING = {
@@ -123,8 +125,13 @@ def executed_copy(build: Path, name: str) -> nbformat.NotebookNode | None:
         return None
 
 
+def shows_picture(output: nbformat.NotebookNode) -> bool:
+    """Whether an output of a cell is a picture."""
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
 def execution_faults(name: str, expected: int, executed: nbformat.NotebookNode | None) -> Iterator[str]:
-    """Faults of a chapter's executed copy: cells missing, not run, or failed without having been meant to."""
+    """Faults of a chapter's executed copy: cells missing or not run, failed without having been meant to, captions without a picture."""
     if executed is None:
         yield f"{name}: has {expected} code cells, but was not executed"
         return
@@ -140,6 +147,9 @@ def execution_faults(name: str, expected: int, executed: nbformat.NotebookNode |
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors and "raises-exception" not in tags:
             yield f"{name}: code cell {number} failed: {errors[0]['ename']}: {errors[0]['evalue']}"
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        if figure and not errors and MAY_BE_EMPTY not in tags and not any(map(shows_picture, cell["outputs"])):
+            yield f"{name}: code cell {number} has the caption of {figure.get('name', 'a figure')}, but shows no picture"
         printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
         if "Traceback (most recent call last)" in printed:
             yield f"{name}: code cell {number} prints a traceback"

@@ -170,7 +170,7 @@ def _clean(cells: list) -> list:
     """Cells with short, lasting ids, so that the same chapter gives the same file, and without the book's own display tags."""
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
-        tags = [tag for tag in cell.metadata.get("tags", []) if not tag.startswith(("hide-", "remove-"))]
+        tags = [tag for tag in cell.metadata.get("tags", []) if not tag.startswith(("hide-", "remove-", "may-be-"))]
         cell.metadata.pop("tags", None)
         if tags:
             cell.metadata["tags"] = tags

@@ -9,7 +9,8 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
 from causalpose.experiments.quoting import quoted
-from tools.check_book import check, code_cells, documents
+from tools import exercise_notebooks
+from tools.check_book import ROOT, check, code_cells, documents
 
 CHAPTER = "# One\n\n```{code-cell} ipython3\n1 + 1\n```\n"
 ALT = "A skeleton drawn over a walking person"
@@ -27,9 +28,16 @@ def printed(text: str) -> nbformat.NotebookNode:
 FAILED = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
 
 
-def cell(source: str = "1 + 1", count: int | None = 1, outputs: tuple = (printed("2"),), tags: tuple = ()) -> nbformat.NotebookNode:
+PICTURE = nbformat.v4.new_output("display_data", data={"image/png": "cGljdHVyZQ==", "text/plain": "<Figure>"})
+CAPTION = {"figure": {"caption": "A walk.", "name": "fig-walk"}}
+
+
+def cell(
+    source: str = "1 + 1", count: int | None = 1, outputs: tuple = (printed("2"),), tags: tuple = (), mystnb: dict | None = None
+) -> nbformat.NotebookNode:
     """A code cell of an executed notebook."""
-    return nbformat.v4.new_code_cell(source, execution_count=count, outputs=list(outputs), metadata={"tags": list(tags)})
+    metadata = {"tags": list(tags)} | ({"mystnb": mystnb} if mystnb else {})
+    return nbformat.v4.new_code_cell(source, execution_count=count, outputs=list(outputs), metadata=metadata)
 
 
 class Book:
@@ -61,7 +69,7 @@ class Book:
         notebook = nbformat.v4.new_notebook(cells=list(cells))
         bundle = CacheBundleIn(notebook, str(self.source / "one.md"), data={})
         get_cache(self.build / ".jupyter_cache").cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-        bare = nbformat.v4.new_notebook(cells=[cell(c.source, None, (), c.metadata.tags) for c in cells])
+        bare = nbformat.v4.new_notebook(cells=[cell(c.source, None, (), c.metadata.tags, c.metadata.get("mystnb")) for c in cells])
         self.write(self.build / "jupyter_execute" / "one.ipynb", nbformat.writes(bare))
 
     def faults(self) -> list[str]:
@@ -140,6 +148,35 @@ def test_error_that_is_meant_is_no_fault(book: Book) -> None:
     """A cell tagged `raises-exception` shows the reader an error on purpose."""
     book.cells(cell(outputs=(FAILED,), tags=("raises-exception",)))
     assert book.faults() == []
+
+
+@pytest.mark.parametrize("outputs", [(), (printed("a walk"),)])
+def test_caption_without_a_picture(book: Book, outputs: tuple) -> None:
+    """A figure's cell that shows nothing, or words only, while other cells of the page do show something."""
+    book.write(book.source / "one.md", CHAPTER * 2)
+    book.cells(cell(), cell("plot()", outputs=outputs, mystnb=CAPTION))
+    assert book.faults() == ["one: code cell 2 has the caption of fig-walk, but shows no picture"]
+    book.cells(cell(), cell("plot()", outputs=(*outputs, PICTURE), mystnb=CAPTION))
+    assert book.faults() == []
+
+
+def test_figure_that_waits_for_its_record(book: Book) -> None:
+    """The tag allows a captioned cell to be silent, and nothing else: a failure in it is still one."""
+    book.write(book.source / "one.md", CHAPTER * 2)
+    book.cells(cell(), cell("plot()", outputs=(), tags=("may-be-empty",), mystnb=CAPTION))
+    assert book.faults() == []
+    book.cells(cell(), cell("plot()", outputs=(FAILED,), tags=("may-be-empty",), mystnb=CAPTION))
+    assert [fault for fault in book.faults() if "code cell 2 failed" in fault]
+
+
+def test_only_figures_that_depend_on_a_record_may_be_missing() -> None:
+    """In the book the tag stands only where the cell asks whether there is a record."""
+    tagged = []
+    for path in sorted((ROOT / "book").glob("*.md")):
+        if "may-be-empty" in path.read_text():
+            cells = exercise_notebooks.notebook(path.read_text(), path.stem).cells
+            tagged += [(path.stem, c.source) for c in cells if "may-be-empty" in c.metadata.get("tags", [])]
+    assert not [page for page, source in tagged if "if record is not None" not in source]
 
 
 def test_chapter_that_was_never_executed(book: Book) -> None:
