@@ -1,7 +1,8 @@
 """Open every built page in a browser as readers do: wide and narrow, light and dark, without a network (`make check-site`).
 
 Faults: an error in the console, a request to another host, a page that scrolls sideways, a serious or critical violation of
-accessibility rules (axe-core), a first paint later than a second. Needs Chromium; where there is none the program says so and passes,
+accessibility rules (axe-core), a first paint later than a second, a search that finds nothing. Pages come from `file://`, with what a
+browser allows there and no more. Needs Chromium; where there is none the program says so and passes,
 unless `--strict` is given. `--shots FOLDER` keeps a screenshot of each view.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, TimeoutError, sync_playwright
 from tqdm.auto import tqdm
 
 from tools.check_book import documents
@@ -24,6 +25,9 @@ SIZES = {"wide": (1280, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
 FIRST_PAINT_MS = 1000
 SEVERE = ("serious", "critical")
+# The search's page is opened with a word that the book is full of; it has to list pages.
+SEARCH, QUERY, FOUND = "search", "?q=token", "#search-results li a"
+SEARCH_MS = 10_000
 
 
 def browser() -> str | None:
@@ -57,6 +61,11 @@ def view_faults(page: Page, address: str, scheme: str, axe: bool, shot: Path | N
     page.on("request", lambda r: heard.append(f"asks for {r.url}") if not r.url.startswith(("file:", "data:", "blob:", "about:")) else None)
     page.add_init_script(f"localStorage.setItem('mode', '{scheme}'); localStorage.setItem('theme', '{scheme}')")
     page.goto(address, wait_until="load")
+    if address.endswith(QUERY):
+        try:
+            page.wait_for_selector(FOUND, timeout=SEARCH_MS)
+        except TimeoutError:
+            yield "the search lists no page"
     page.wait_for_timeout(150)
     yield from heard
     if (excess := sideways(page)) > 0:
@@ -82,7 +91,7 @@ def check(html: Path, names: list[str], program: str, shots: Path | None = None)
     faults = []
     reference = next((name for name in names if name.startswith("api/")), None)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--allow-file-access-from-files"])
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for size, (width, height) in SIZES.items():
             for scheme in SCHEMES:
                 # Offline: whatever a page asks another host for, it does not get.
@@ -90,7 +99,7 @@ def check(html: Path, names: list[str], program: str, shots: Path | None = None)
                 for name in tqdm(names, desc=f"{size}, {scheme}", unit="page", leave=False, disable=None):
                     page = context.new_page()
                     shot = shots / f"{name.replace('/', '-')}-{size}-{scheme}.png" if shots else None
-                    address = (html / f"{name}.html").resolve().as_uri()
+                    address = (html / f"{name}.html").resolve().as_uri() + (QUERY if name == SEARCH else "")
                     # Colours and names are the same at every width, so the rules are run on the wide pages; the reference's pages are
                     # all made by one template, so one of them stands for the others.
                     axe = size == "wide" and (not name.startswith("api/") or name == reference)
@@ -109,7 +118,7 @@ def main() -> None:
     reader.add_argument("--only", nargs="*", help="pages to open (default: all)")
     reader.add_argument("--strict", action="store_true", help="no browser is a fault")
     given = reader.parse_args()
-    names = given.only or documents(ROOT / "book" / "_toc.yml")
+    names = given.only or [*documents(ROOT / "book" / "_toc.yml"), SEARCH]
     missing = [name for name in names if not (given.html / f"{name}.html").is_file()]
     if missing:
         sys.exit(f"error: not built: {', '.join(missing)}; run `make book` first")

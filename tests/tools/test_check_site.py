@@ -32,3 +32,22 @@ def test_each_fault_is_found(tmp_path) -> None:
         else:
             assert any(message in fault for fault in found), (name, found)
     assert (tmp_path / "sound-phone-dark.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [
+        ("results.innerHTML = `<li><a href='search.html'>${query}</a></li>`", None),
+        ("", "the search lists no page"),
+        ("results.innerHTML = '<li><a href=search.html>a page</a></li>'; fetch('search.html')", "console: "),
+    ],
+)
+def test_search_from_disk(tmp_path, monkeypatch, script: str, fault: str | None) -> None:
+    """It has to list pages, and must not fetch them to sum them up: a browser refuses that on `file://`."""
+    monkeypatch.setattr(check_site, "SEARCH_MS", 500)
+    monkeypatch.setattr(check_site, "SCHEMES", ("light",))
+    read = "const results = document.getElementById('search-results'), query = new URLSearchParams(location.search).get('q');"
+    (tmp_path / "search.html").write_text(PAGE.format(f"<ul id='search-results'></ul><script>{read} {script}</script>"))
+    faults = [found for found in check_site.check(tmp_path, ["search"], check_site.browser()) if "first paint" not in found]
+    assert faults == [] if fault is None else any(fault in found for found in faults), faults
