@@ -7,13 +7,28 @@ from pathlib import Path
 import pytest
 
 from tools.check_book import documents
+from tools.exercise_notebooks import EXERCISE
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 PAGES = documents(BOOK / "_toc.yml")
 LABEL = re.compile(r"^\s*:label:\s*(\S+)|^\s*name:\s*(\S+)|^\(([\w-]+)\)=", re.MULTILINE)
 ROLE = re.compile(r"\{(doc|ref|numref)\}`(?:[^`<]*<)?([^`<>]+)>?`")
 # What a reader meets in every chapter, in this order.
-PARTS = ("**After this page you can**", "| you need |", "Reading takes about", "## What we found", "**Limits.**", "## Exercises")
+PARTS = (
+    "**After this page you can**",
+    "| you need |",
+    "Reading takes about",
+    "## What we found",
+    "**Limits.**",
+    "## Exercises",
+    "## References",
+)
+# Pages with code that teach nothing by themselves, so that they have neither goals nor exercises: the back matter's own tables.
+NO_CHAPTERS = {"versions"}
+FEWEST_EXERCISES = 4
+GOALS = re.compile(r"^\*\*After this page you can\*\*\s*\n\n((?:\d+\. [^\n]+\n)+)", re.MULTILINE)
+FINDINGS = re.compile(r"^## What we found\s*\n(.*?)^(?:\*\*Limits|## )", re.MULTILINE | re.DOTALL)
+NUMBERED = re.compile(r"^\d+\. ", re.MULTILINE)
 
 
 def text(page: str) -> str:
@@ -22,8 +37,10 @@ def text(page: str) -> str:
 
 
 def chapters() -> list[str]:
-    """Pages with exercises."""
-    return [page for page in PAGES if (BOOK / f"{page}.md").is_file() and "{exercise}" in text(page)]
+    """Pages with code, but for those that are no chapters."""
+    pages = [page for page in PAGES if (BOOK / f"{page}.md").is_file() and "kernelspec" in text(page)[:600]]
+    assert set(pages) >= NO_CHAPTERS
+    return [page for page in pages if page not in NO_CHAPTERS]
 
 
 def dangling(source: str, pages: set[str], labels: set[str]) -> Iterator[str]:
@@ -52,3 +69,26 @@ def test_chapter_opens_and_closes_like_the_others(page: str) -> None:
     places = [source.find(part) for part in PARTS]
     assert min(places) >= 0, f"{page} lacks {[part for part, place in zip(PARTS, places, strict=True) if place < 0]}"
     assert places == sorted(places), f"{page} has its parts in another order"
+
+
+def promised_and_found(source: str) -> tuple[int, int]:
+    """How many goals a chapter opens with, and how many findings it closes with."""
+    return tuple(len(NUMBERED.findall(pattern.search(source)[1])) for pattern in (GOALS, FINDINGS))
+
+
+def test_promises_and_findings_are_counted() -> None:
+    goals = "**After this page you can**\n\n1. see;\n2. doubt.\n\n1. not a goal\n"
+    assert promised_and_found(f"{goals}\n## What we found\n\n1. Seen.\n\n**Limits.** Few.\n\n1. no finding\n") == (2, 1)
+
+
+@pytest.mark.parametrize("page", chapters())
+def test_chapter_finds_what_it_promised(page: str) -> None:
+    """The list at the end answers the list at the start, one finding for each goal."""
+    goals, findings = promised_and_found(text(page))
+    assert goals == findings, f"{page} has {goals} goals and {findings} findings"
+
+
+@pytest.mark.parametrize("page", chapters())
+def test_chapter_has_enough_exercises(page: str) -> None:
+    found = [body["body"] for body in EXERCISE.finditer(text(page))]
+    assert len(found) >= FEWEST_EXERCISES, f"{page} has {len(found)} exercises"
