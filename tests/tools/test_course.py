@@ -92,3 +92,10 @@ def test_every_chapter_with_exercises_says_its_goals() -> None:
     with_exercises = {path.stem for path in pages if path.is_file() and course.EXERCISE.search(path.read_text())}
     mapped = {page.name for part in course.lessons(ROOT / "book").values() for page in part}
     assert with_exercises <= mapped, f"pages without a list of goals: {sorted(with_exercises - mapped)}"
+
+
+def test_every_exercise_says_which_goal_it_practises() -> None:
+    """The map of goals has no exercise without a goal; one that its page does not have is an error of `lessons`."""
+    pages = [page for part in course.lessons(ROOT / "book").values() for page in part]
+    faults = [f"{page.name}: {label}" for page in pages for label, numbers in page.exercises if not numbers]
+    assert len(pages) > 20 and not faults, f"exercises without `:class: goal-n`: {faults}"
