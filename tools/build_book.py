@@ -28,7 +28,7 @@ CACHE = BUILD / ".jupyter_cache"
 KEY = BUILD / "cache_key"
 FAULTLESS = BUILD / "faultless_key"  # of the last build without a fault; absent after any other
 # What a chapter's output depends on besides its own cells. The weights lie inside causalpose/; the Makefile sets the environment.
-INPUTS = ("causalpose", "ablations/results", "figures", "constraints.txt", "_config.yml", "Makefile")
+INPUTS = ("causalpose", "ablations/results", "figures", "constraints.txt", "_config.yml", "Makefile", "CITATION.cff")
 # What decides besides how a page is read and written.
 BUILDER = ("book/_ext", "book/_static", "book/_toc.yml", "book/references.bib", "tools")
 # Jupyter Book, with the number of Sphinx's processes as first argument, for which it has no option. Started through its function, because
