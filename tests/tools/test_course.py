@@ -86,6 +86,16 @@ def test_the_guide_names_only_pages_and_parts_that_are_there() -> None:
     assert len(rows) == 8 and course.week_lines(rows, parts)
 
 
+def test_two_weeks_visit_every_part_of_the_book() -> None:
+    """The sessions are written by hand, so a part can be forgotten; each needs a page and an exercise of it."""
+    text = (ROOT / "book" / "instructors.md").read_text()
+    table = re.search(r"^## Two weeks\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)[1]
+    pages, labels = (set(re.findall(rf"\{{{role}\}}`([\w/-]+)`", table)) for role in ("doc", "ref"))
+    for caption, part in course.lessons(ROOT / "book").items():
+        assert pages & {page.name for page in part}, f"no session on {caption}"
+        assert labels & {label for page in part for label, _ in page.exercises}, f"no exercise of {caption}"
+
+
 def test_every_chapter_with_exercises_says_its_goals() -> None:
     """A page that has exercises and no goals would be missing from the map."""
     pages = [ROOT / "book" / f"{name}.md" for name in documents(ROOT / "book" / "_toc.yml")]
