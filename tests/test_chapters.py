@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.check_book import documents
-from tools.exercise_notebooks import EXERCISE
+from tools.exercise_notebooks import EXERCISE, notebook
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 PAGES = documents(BOOK / "_toc.yml")
@@ -92,3 +92,18 @@ def test_chapter_finds_what_it_promised(page: str) -> None:
 def test_chapter_has_enough_exercises(page: str) -> None:
     found = [body["body"] for body in EXERCISE.finditer(text(page))]
     assert len(found) >= FEWEST_EXERCISES, f"{page} has {len(found)} exercises"
+
+
+SHOWS = re.compile(r"^(?:\w+\.)?(?:counterfactuals|player|keep_slider|effect_beside|clip_shows)\(", re.MULTILINE)
+
+
+def test_pictures_to_step_through_are_numbered_figures() -> None:
+    """Like every other picture, they can be referred to: each has a caption and a name."""
+    found, bare = 0, []
+    for page in chapters():
+        for cell in notebook(text(page), page).cells:
+            if cell.cell_type == "code" and SHOWS.search(cell.source):
+                found += 1
+                figure = cell.metadata.get("mystnb", {}).get("figure", {})
+                bare += [] if figure.get("caption") and figure.get("name") else [f"{page}: {cell.source.splitlines()[-1]}"]
+    assert found and not bare, bare

@@ -126,8 +126,9 @@ def executed_copy(build: Path, name: str) -> nbformat.NotebookNode | None:
 
 
 def shows_picture(output: nbformat.NotebookNode) -> bool:
-    """Whether an output of a cell is a picture."""
-    return any(kind.startswith("image/") for kind in output.get("data", {}))
+    """Whether an output of a cell is a picture, or HTML with pictures in it, as the interactive ones are."""
+    data = output.get("data", {})
+    return any(kind.startswith("image/") for kind in data) or "<img " in "".join(data.get("text/html", ""))
 
 
 def execution_faults(name: str, expected: int, executed: nbformat.NotebookNode | None) -> Iterator[str]:

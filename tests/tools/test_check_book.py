@@ -29,6 +29,10 @@ FAILED = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceb
 
 
 PICTURE = nbformat.v4.new_output("display_data", data={"image/png": "cGljdHVyZQ==", "text/plain": "<Figure>"})
+SHOW = nbformat.v4.new_output(
+    "execute_result", data={"text/html": "<div><img src='data:image/png;base64,cA=='></div>", "text/plain": "Show()"}
+)
+TABLE = nbformat.v4.new_output("execute_result", data={"text/html": "<table></table>", "text/plain": "a table"})
 CAPTION = {"figure": {"caption": "A walk.", "name": "fig-walk"}}
 
 
@@ -150,13 +154,14 @@ def test_error_that_is_meant_is_no_fault(book: Book) -> None:
     assert book.faults() == []
 
 
-@pytest.mark.parametrize("outputs", [(), (printed("a walk"),)])
-def test_caption_without_a_picture(book: Book, outputs: tuple) -> None:
+@pytest.mark.parametrize("picture", [PICTURE, SHOW])
+@pytest.mark.parametrize("outputs", [(), (printed("a walk"),), (TABLE,)])
+def test_caption_without_a_picture(book: Book, outputs: tuple, picture: nbformat.NotebookNode) -> None:
     """A figure's cell that shows nothing, or words only, while other cells of the page do show something."""
     book.write(book.source / "one.md", CHAPTER * 2)
     book.cells(cell(), cell("plot()", outputs=outputs, mystnb=CAPTION))
     assert book.faults() == ["one: code cell 2 has the caption of fig-walk, but shows no picture"]
-    book.cells(cell(), cell("plot()", outputs=(*outputs, PICTURE), mystnb=CAPTION))
+    book.cells(cell(), cell("plot()", outputs=(*outputs, picture), mystnb=CAPTION))
     assert book.faults() == []
 
 
