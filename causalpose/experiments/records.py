@@ -90,7 +90,8 @@ def _one_code(cells: Sequence[dict], folder: Path) -> None:
     """Refuse a table whose cells were trained, or tested, by different code. (Models may be older than their tests: that is told apart.)"""
     for what, chosen in (("tested", True), ("trained", False)):
         # records of earlier versions name the whole source alone
-        codes = {cell.get("code", cell["source_hash"]): cell["key"] for cell in cells if (cell["cell"] == "evaluation") is chosen}
+        of_the_grid = [cell for cell in cells if "cell" in cell and (cell["cell"] == "evaluation") is chosen]
+        codes = {cell.get("code", cell["source_hash"]): cell["key"] for cell in of_the_grid}
         if len(codes) > 1:
             listed = ", ".join(f"{key} by {code}" for code, key in codes.items())
             raise CausalPoseError(f"{folder}: cells were {what} by different versions of the code ({listed}); run the study again")

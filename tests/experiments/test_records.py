@@ -12,6 +12,7 @@ from causalpose.errors import CausalPoseError
 from causalpose.evaluation import tables
 from causalpose.evaluation.predictions import Predictions
 from causalpose.experiments import records
+from causalpose.experiments.arms import STUDIES
 from causalpose.experiments.measure import Measured, clip_counts
 
 
@@ -97,6 +98,15 @@ def test_one_table_is_of_one_code(tmp_path, cells, refused):
             records.read(folder)
     else:
         assert len(records.read(folder).results) == 1
+
+
+@pytest.mark.parametrize("name", [*STUDIES, "real_video", "selection_search", "weights"])
+def test_the_project_s_own_records_can_be_read(name, repository):
+    """Whole, unchanged and of one code each."""
+    folder = repository / "ablations" / "results" / name / ("book" if name in STUDIES else "")
+    if name in STUDIES and not folder.is_dir():
+        pytest.skip(f"study {name} has not been recorded")
+    assert len(records.read(folder).results)
 
 
 def test_the_same_cell_twice_is_refused(tmp_path):
