@@ -9,7 +9,7 @@ from causalpose.config import differing_keys, override
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.evaluate import predict_source
 from causalpose.experiments import grid
-from causalpose.experiments.arms import AUXILIARY_TASKS, REGIMES, STUDIES, study
+from causalpose.experiments.arms import AUXILIARY_TASKS, STUDIES, study
 from causalpose.model.cmpose import CMPose
 from causalpose.training import checkpoint, log, loop
 from causalpose.training.sources import training_source
@@ -32,9 +32,6 @@ NARROW = (
 )
 
 ARMS = [(name, arm.name) for name, of in STUDIES.items() for arm in of.arms if arm.trained]
-# The grid of the other regimes is the one above on other clips: a few arms of each are trained here.
-REGIME, CHOSEN = tuple(filter(None, REGIMES)), ("shift-none", "few-none", "few-clean-heatmap", "few-erased-heatmap")
-TRAINED = [(name, arm) for name, arm in ARMS if not arm.startswith(REGIME) or arm in CHOSEN]
 
 
 def model_of(name: str, arm: str, **asked) -> grid.Model:
@@ -106,7 +103,7 @@ def rows(tmp_path_factory):
     return train
 
 
-@pytest.mark.parametrize("name, arm", TRAINED)
+@pytest.mark.parametrize("name, arm", ARMS)
 def test_an_arm_trains_differently(name, arm, rows):
     """A switch that does nothing would show here as two equal logs."""
     of = study(name)
@@ -124,7 +121,7 @@ def test_an_arm_trains_differently(name, arm, rows):
 
 def test_no_two_arms_train_alike(rows):
     seen = {}
-    for name, arm in TRAINED:
+    for name, arm in ARMS:
         key = (name, str(rows(name, arm)))
         assert key not in seen, f"{name}: {arm} and {seen[key]} train alike"
         seen[key] = arm
