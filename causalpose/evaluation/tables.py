@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -52,5 +53,5 @@ def read(path: Path | str) -> pd.DataFrame:
         return tidy(pd.read_csv(path, keep_default_na=False, na_values={"value": ["", "nan"]}))
     except FileNotFoundError:
         raise CausalPoseError(f"{path}: no such results file") from None
-    except (ValueError, EOFError, gzip.BadGzipFile, pd.errors.ParserError) as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error, pd.errors.ParserError) as error:
         raise CausalPoseError(f"{path}: not a tidy results file ({error})") from None

@@ -78,8 +78,8 @@ CONTENTS = ("mask", "noise", "foreign", "erased", "clean")
 TARGETS = ("tokens", "pose", "heatmap")
 # What training sees. In distribution: what the tests are drawn from, bad conditions included. Then: clean scenes only, tested under every
 # condition (its backbone, too, must have seen clean scenes only, if the whole model is to be tested on what it never saw); and few labels
-# among many clips. (A backbone of the grid's own sees clean scenes as well then. The shipped ones have seen every condition: above them the
-# shift is that of stage 1 alone.)
+# among many clips. (A backbone of the grid's own sees clean scenes alone then, too. The shipped ones have seen every condition: above them
+# the shift is that of stage 1 alone.)
 REGIMES: dict[str, dict] = {"": {}, "shift-": {"data.condition": "clean"}, "few-": {"data.labels": 300}}
 
 
@@ -159,7 +159,7 @@ AUXILIARY_TASKS = Study(
     smoke=("none", "both"),
 )
 
-# The paper's tasks once more, with four times the steps and as many more clips (the sizes are the scale's): 200 steps cannot exclude a
+# The paper's tasks once more, with more steps and as many times more clips (by how much, the scale says): 200 steps cannot exclude a
 # gain that comes slowly. The arms are those of `auxiliary_tasks`.
 PAPER_TASKS = Study(
     name="paper_tasks",

@@ -61,7 +61,8 @@ def write(folder: Path | str, measured: Measured, facts: dict, comparisons: pd.D
 def read(folder: Path | str) -> Record:
     """The record in a folder, or all records below it as one.
 
-    Refused: no record; a file that is not what its provenance says; records that different code made; the same cell twice.
+    Refused: no record; a file that is not what its provenance says; records, or cells of one, that different code made; the same cell
+    twice.
     """
     folder = Path(folder)
     places = sorted(path.parent for path in folder.rglob(PROVENANCE)) if folder.is_dir() else []
@@ -91,7 +92,7 @@ def _one_code(cells: Sequence[dict], folder: Path) -> None:
     for what, chosen in (("tested", True), ("trained", False)):
         # records of earlier versions name the whole source alone
         of_the_grid = [cell for cell in cells if "cell" in cell and (cell["cell"] == "evaluation") is chosen]
-        codes = {cell.get("code", cell["source_hash"]): cell["key"] for cell in of_the_grid}
+        codes = {cell.get("code") or cell["source_hash"]: cell["key"] for cell in of_the_grid}
         if len(codes) > 1:
             listed = ", ".join(f"{key} by {code}" for code, key in codes.items())
             raise CausalPoseError(f"{folder}: cells were {what} by different versions of the code ({listed}); run the study again")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from causalpose.config import differing_keys
+from causalpose.data.files import read_json
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.baselines import MeanPose
 from causalpose.experiments import comparisons, grid, provenance, records
@@ -152,7 +153,7 @@ def record_study(parameters: StudyParameters, run: StudyRun) -> Path:
     """
     key = grid.study_key(run.study.name, run.entries)
     folder = parameters.record_folder
-    if records.finished(folder) and records.read(folder).provenance[0].get("key") == key:
+    if records.finished(folder) and read_json(folder / records.PROVENANCE).get("key") == key:
         return folder
     models = {}
     for entry in run.entries:
@@ -173,7 +174,7 @@ def record_study(parameters: StudyParameters, run: StudyRun) -> Path:
 def command(parameters: Parameters) -> str:
     """The plain command that asks for the same again: the notebook with every parameter that is not the default's.
 
-    Folders are left out: where a record goes is its reader's affair.
+    Folders are left out: where a record goes is its reader's affair. Of an absolute path the last part stands for the whole.
     """
     words = ["papermill", f"ablations/{parameters.study}.ipynb", "out.ipynb"]
     for name, value in portable(asdict(parameters)).items():
