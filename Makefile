@@ -73,6 +73,7 @@ exercises: $(INSTALLED) ## write the students' and the solved notebooks, and run
 
 slides: $(INSTALLED) ## lecture slides from the built chapters
 	@$(PY) -m tools.build_slides
+	@$(PY) -m tools.check_slides
 
 pdf: $(INSTALLED) ## the built book as one PDF (needs Chromium)
 	@$(PY) -m tools.build_pdf
