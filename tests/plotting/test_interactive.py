@@ -53,6 +53,22 @@ def test_html_is_whole_and_bears_alternatives(clip) -> None:
     assert 'type="radio"' in pages[1] and 'type="range"' in pages[0] and "Play" in pages[0]
 
 
+def test_player_puts_frame_maps_and_kept_tokens_side_by_side(clip) -> None:
+    """One film: the frame, heatmaps at their own resolution, a token map, and what is kept of the same frame."""
+    kept = torch.zeros(3, 8, 6, dtype=torch.bool)
+    kept[1, 2, 3] = True
+    show = interactive.player(clip, {"heatmaps": torch.rand(3, 16, 12), "importance": torch.rand(3, 8, 6)}, kept)
+    plain = interactive.enlarged(interactive.frames(clip)[1], 4)
+    height, width = plain.shape[:2]
+    assert show.pictures[1].shape == (height, 4 * width + 3 * interactive._GAP, 3)
+    assert (show.pictures[1][:, :width] == plain).all()
+    last = show.pictures[1][:, -width:]
+    assert (last == interactive.kept_only(interactive.frames(clip)[1], kept[1].numpy(), 4)).all()
+    assert show.captions[1] == "Target frame, from left to right: the frame, heatmaps, importance, the kept tokens."
+    with pytest.raises(CausalPoseError, match=r"kept: the map \[2, 8, 6\]"):
+        interactive.player(clip, {}, kept[:2])
+
+
 def _decoded(address: str) -> tuple[np.ndarray, int]:
     """Pixels of a `data:` address, and its bytes."""
     content = base64.b64decode(address.partition(",")[2])
