@@ -1,7 +1,10 @@
 """The chapters' sources: they name pages and places that are there, and each opens and closes as all do."""
 
+import ast
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from inspect import isclass, isfunction
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,31 @@ def test_pictures_to_step_through_are_numbered_figures() -> None:
                 figure = cell.metadata.get("mystnb", {}).get("figure", {})
                 bare += [] if figure.get("caption") and figure.get("name") else [f"{page}: {cell.source.splitlines()[-1]}"]
     assert found and not bare, bare
+
+
+def called_in_chapters() -> dict[str, set[str]]:
+    """The library's functions and classes that chapters import, as MODULE.NAME -> pages; a module that is imported stands for itself."""
+    found: dict[str, set[str]] = {}
+    for page in chapters():
+        for cell in notebook(text(page), page).cells:
+            if cell.cell_type != "code":
+                continue
+            for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "pass", cell.source, flags=re.MULTILINE))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "causalpose":
+                    for alias in node.names:
+                        thing = getattr(import_module(node.module), alias.name, None)
+                        if isfunction(thing) or isclass(thing):
+                            found.setdefault(f"{thing.__module__}.{alias.name}", set()).add(page)
+    return found
+
+
+def test_what_chapters_call_is_covered_by_the_tests() -> None:
+    """A reader's first call must not be the first call at all: each name stands in the code (not the words) of a test as well."""
+    named: set[str] = set()
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                named.add(node.id if isinstance(node, ast.Name) else node.attr)
+    called = called_in_chapters()
+    missing = {name: sorted(pages) for name, pages in called.items() if name.rpartition(".")[2] not in named}
+    assert len(called) > 100 and not missing, f"no test calls these: {missing}"

@@ -88,3 +88,11 @@ def test_more_frames_and_more_tokens_cost_more():
     assert (table["step_practice_ms"] > table["step_ms"]).all() and (table["step_ms"] > table["forward_ms"]).all()
     with pytest.raises(CausalPoseError, match="at least one preset"):
         cost.cost_table([])
+
+
+def test_modules_flops_of_a_linear_layer_and_of_two():
+    """Batch 4, 8 -> 16: 2·4·8·16; a chain adds up; the module keeps no gradient."""
+    one, x = nn.Linear(8, 16), torch.randn(4, 8)
+    assert cost.modules_flops(one, x) == 2 * 4 * 8 * 16
+    assert cost.modules_flops(nn.Sequential(one, nn.Linear(16, 2)), x) == 2 * 4 * 8 * 16 + 2 * 4 * 16 * 2
+    assert one.weight.grad is None

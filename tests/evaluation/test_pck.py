@@ -5,7 +5,7 @@ import pytest
 
 from causalpose.clip import Visibility as V
 from causalpose.errors import CausalPoseError
-from causalpose.evaluation.pck import clip_scores, pck, pck_by_size, person_sizes
+from causalpose.evaluation.pck import clip_scores, distances, pck, pck_by_size, person_sizes
 from causalpose.evaluation.people import People
 from causalpose.skeletons import keypoint_set
 
@@ -120,3 +120,11 @@ def test_sizes_that_nobody_has_give_no_rows():
     assert pck_by_size(np.ones((1, 17, 2)), persons, names).empty, "the torso is a point: no length"
     with pytest.raises(CausalPoseError, match="unknown size 'arm'"):
         person_sizes(persons, names, "arm")
+
+
+def test_distances_by_hand():
+    """3-4-5 triangles: 5 pixels are half of a torso of 10 and a quarter of one of 20; what is not finite is infinitely far."""
+    pred = np.array([[[3.0, 4.0], [np.nan, 0.0]], [[3.0, 4.0], [0.0, 0.0]]])
+    assert distances(pred, np.zeros((2, 2, 2)), np.array([10.0, 20.0])).tolist() == [[0.5, np.inf], [0.25, 0.0]]
+    with pytest.raises(CausalPoseError, match="scale of clip 1"):
+        distances(pred, np.zeros((2, 2, 2)), np.array([10.0, 0.0]))

@@ -5,11 +5,11 @@ import zlib
 import pytest
 import torch
 
-from causalpose.config import differing_keys, override
+from causalpose.config import differing_keys, override, preset
 from causalpose.errors import CausalPoseError
 from causalpose.evaluation.evaluate import predict_source
 from causalpose.experiments import grid
-from causalpose.experiments.arms import AUXILIARY_TASKS, STUDIES, study
+from causalpose.experiments.arms import AUXILIARY_TASKS, STUDIES, Arm, study
 from causalpose.model.cmpose import CMPose
 from causalpose.training import checkpoint, log, loop
 from causalpose.training.sources import training_source
@@ -134,3 +134,13 @@ def test_the_placebo_teaches_the_pose_nothing(rows):
     assert placebo[0]["grad_norm"] != pytest.approx(both[0]["grad_norm"], rel=1e-3)
     assert placebo[0]["grad_norm"] == pytest.approx(none[0]["grad_norm"], rel=1e-4)
     assert placebo[1]["pose"] == pytest.approx(none[1]["pose"], rel=1e-4)
+
+
+def test_an_arm_of_one_s_own_changes_what_it_says_and_keeps_the_pace():
+    """As the chapter on extending builds one: its changes, over the baseline's; the steps by its pace, one at least."""
+    usual = override(preset("tiny"), {"train.steps": 200})
+    arm = Arm("mine", {"model.mcl.mask": False}, pace=1.5)
+    assert set(differing_keys(arm.config(usual), usual)) == {"model.mcl.mask", "train.steps"} and arm.config(usual).train.steps == 300
+    assert Arm("same").config(usual) == usual and Arm("slow", pace=1e-6).config(usual).train.steps == 1
+    with pytest.raises(CausalPoseError, match="unknown key 'nonsense' in config.model.mcl"):
+        Arm("mine", {"model.mcl.nonsense": 1}).config(usual)

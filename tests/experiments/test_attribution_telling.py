@@ -4,6 +4,8 @@ import pandas as pd
 
 from causalpose.experiments.attribution import record, tables, telling
 from causalpose.experiments.attribution.subject import COLUMNS
+from causalpose.explain.attributions import METHODS
+from causalpose.plotting.attribution import method_label
 
 
 def rows(part, arm, method, score, value, clips=8, seeds=(0, 1)):
@@ -101,3 +103,9 @@ def test_a_part_is_a_table_for_each_model():
     table = telling.by_model(FOUND, "maps", {"agreement": "agrees", "absent": "not measured"})
     assert "| map | agrees | not measured |" in table and table.count("**`stage") == len(telling.measured(FOUND))
     assert "| saliency |" in table and all(line.endswith("| – |") for line in table.splitlines() if line.startswith("| saliency"))
+
+
+def test_every_method_has_a_name_for_people():
+    """No underscore is left, whatever the method is called."""
+    assert method_label("input_x_gradient") == "input × gradient" and method_label("tcis") == "TCIS"
+    assert not any("_" in method_label(name) for name in (*METHODS, *tables.CONTROLS, "effect"))

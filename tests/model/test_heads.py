@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from causalpose.config import override, preset
-from causalpose.model.heads import Head
+from causalpose.model.heads import ClassicHead, Head, SimpleHead
 
 TINY = preset("tiny").model
 
@@ -33,3 +34,16 @@ def test_no_batch_statistics(kind):
     head = Head(override(TINY, {"head.kind": kind})).train()
     tokens = torch.randn(4, 48, 128)
     torch.testing.assert_close(head(tokens)[:1], head(tokens[:1]), atol=1e-5, rtol=1e-4)
+
+
+def test_the_two_heads_by_hand():
+    """`simple`: ReLU, bilinear, 3x3: tokens below zero give the bias alone. `classic`: its norm is of groups unless asked otherwise."""
+    simple = SimpleHead(width=8, keypoints=3)
+    nn.init.constant_(simple.out.bias, 0.25)
+    assert torch.equal(simple(-torch.rand(2, 8, 4, 3)), torch.full((2, 3, 16, 12), 0.25))
+    group, batch = ClassicHead(8, 16, 3), ClassicHead(8, 16, 3, norm="batch")
+    assert any(isinstance(layer, nn.GroupNorm) for layer in group.up) and not any(isinstance(layer, nn.BatchNorm2d) for layer in group.up)
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in batch.up)
+    grids = torch.randn(4, 8, 4, 3)
+    assert torch.allclose(group(grids)[:1], group(grids[:1]), atol=1e-6), "a clip's heatmaps do not depend on its batch"
+    assert group(grids).shape == (4, 3, 16, 12)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from causalpose.config import SELECTORS, FTEConfig, override, preset
 from causalpose.errors import CausalPoseError
-from causalpose.model.selection import TokenImportance, heatmap_mass, select, top_share, training_keep_rate
+from causalpose.model.selection import TokenImportance, heatmap_mass, kept_tokens, select, top_share, training_keep_rate
 
 SMALL = override(preset("tiny").model, {"backbone.width": 32})
 FTE = SMALL.fte
@@ -166,3 +166,8 @@ def test_heatmap_mass_by_hand():
     mass = heatmap_mass(logits, (8, 6)).view(2, 48)
     torch.testing.assert_close(mass[:, 13], torch.ones(2))
     torch.testing.assert_close(mass.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize(("rate", "tokens", "kept"), [(0.3, 144, 43), (0.001, 144, 1), (1.0, 48, 48), (0.5, 7, 4), (1.0, 0, 0)])
+def test_kept_tokens_are_the_rounded_share_and_never_none(rate, tokens, kept):
+    assert kept_tokens(rate, tokens) == kept

@@ -72,3 +72,28 @@ def test_wrong_input():
         results.seed_differences(table(), "both")
     with pytest.raises(CausalPoseError, match="no difference"):
         results.difference_plot({})
+
+
+def compared() -> pd.DataFrame:
+    """Three arms under two conditions: above zero, below zero, not distinguishable."""
+    rows = [
+        ("mask", "none", "all", 1.0, 0.5, 1.5), ("noise", "none", "all", -1.0, -1.5, -0.5), ("both", "none", "all", 0.1, -0.4, 0.6),
+        ("mask", "none", "clean", 0.2, -0.3, 0.7),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["variant", "against", "condition", "mean", "low", "high"]).assign(metric="PCK@0.2")
+
+
+def test_forest_plot_draws_each_interval_in_its_row_and_tells_what_is_distinguishable():
+    figure = results.forest_plot(compared())
+    first, second = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title() for axis in (first, second)] == ["all", "clean"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["mask − none", "noise − none", "both − none"]
+    bars, marks = first.lines[1::2], first.lines[2::2]
+    assert [list(bar.get_xdata()) for bar in bars] == [[0.5, 1.5], [-1.5, -0.5], [-0.4, 0.6]]
+    assert [list(bar.get_ydata()) for bar in bars] == [[0, 0], [1, 1], [2, 2]]
+    up, down, none = (bar.get_color() for bar in bars)
+    assert len({str(up), str(down), str(none)}) == 3
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, False, True]
+    assert len(second.lines) == 3, "an arm without a row of this condition is left out"
+    with pytest.raises(CausalPoseError, match="there are: PCK@0.2"):
+        results.forest_plot(compared(), "AP")

@@ -67,3 +67,11 @@ def test_colours_stay_apart_for_the_colour_blind(sight):
     assert nearest(palette.CYCLE, sight) > 15
     if sight == "deuteranopia":
         assert nearest([(214, 39, 40), (44, 160, 44)], sight) < 10
+
+
+def test_a_picture_s_axis_is_bare_and_frames_are_named_by_their_distance():
+    _, axes = style.panels(1, 3, height=1, width=1)
+    style.frame_titles([style.picture_axis(axis) for axis in axes.flat], 1)
+    assert [axis.get_title() for axis in axes.flat] == ["t−1", "t (target)", "t+1"]
+    assert not any(len(axis.get_xticks()) or len(axis.get_yticks()) for axis in axes.flat)
+    assert not any(spine.get_visible() for axis in axes.flat for spine in axis.spines.values())

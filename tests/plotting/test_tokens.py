@@ -70,3 +70,14 @@ def test_wrong_shape_is_named(clip, shape):
 def test_nothing_to_show(clip):
     with pytest.raises(CausalPoseError, match="no map"):
         tokens.compare_maps(clip, {})
+
+
+def test_draw_tokens_lays_each_token_over_its_own_pixels():
+    """A map of 2 x 2 over 4 x 6 pixels: the picture spans all pixels, and the brightest token is the most opaque."""
+    _, axes = style.panels(1, 1, height=1, width=1)
+    (image,) = tokens.draw_tokens(axes[0, 0], np.array([[0.0, 1.0], [2.0, 4.0]]), (4, 6)).images
+    assert image.get_extent() == [-0.5, 5.5, 3.5, -0.5]
+    assert image.get_array().tolist() == [[0, 0.25], [0.5, 1]]
+    assert image.get_alpha().argmax() == 3 and image.get_alpha().min() > 0
+    (image,) = tokens.draw_tokens(axes[0, 0], np.array([[1.0, 2.0]]), (4, 6), high=4).images[1:]
+    assert image.get_array().tolist() == [[0.25, 0.5]]
