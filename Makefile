@@ -55,6 +55,8 @@ $(INSTALLED):
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages of constraints.txt into .venv (some minutes the first time)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,dev]'
+	@# Each kernel would warn that its sockets, which are on the loopback only, are not encrypted: 28 times a book.
+	@mkdir -p $(IPYTHONDIR)/profile_default && echo 'c.IPKernelApp.log_level = 40' > $(IPYTHONDIR)/profile_default/ipython_kernel_config.py
 	@rm -f $(VENV)/installed-* && touch $@
 
 book: $(INSTALLED) ## run the chapters, build the book and check every page
