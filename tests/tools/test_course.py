@@ -109,3 +109,16 @@ def test_every_exercise_says_which_goal_it_practises() -> None:
     pages = [page for part in course.lessons(ROOT / "book").values() for page in part]
     faults = [f"{page.name}: {label}" for page in pages for label, numbers in page.exercises if not numbers]
     assert len(pages) > 20 and not faults, f"exercises without `:class: goal-n`: {faults}"
+
+
+def test_every_goal_is_practised_by_an_exercise() -> None:
+    """What a page promises, a reader can try."""
+    pages = [page for part in course.lessons(ROOT / "book").values() for page in part]
+    practised = {page.name: {number for _, numbers in page.exercises for number in numbers} for page in pages}
+    idle = [
+        f"{page.name}: {number}. {goal}"
+        for page in pages
+        for number, goal in enumerate(page.goals, 1)
+        if number not in practised[page.name]
+    ]
+    assert sum(len(page.goals) for page in pages) > 100 and not idle, idle
