@@ -129,7 +129,7 @@ def called_in_chapters() -> dict[str, set[str]]:
 
 
 def test_what_chapters_call_is_covered_by_the_tests() -> None:
-    """A reader's first call must not be the first call at all: each name stands in the code (not the words) of a test as well."""
+    """A reader's first call must not be the first call at all: each name that a chapter imports stands in a test's code (not its words)."""
     named: set[str] = set()
     for path in Path(__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

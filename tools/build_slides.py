@@ -2,16 +2,18 @@
 
 A section of the page becomes a notebook cell of type `slide`: its heading and the first sentence of each paragraph as a point. What does
 not fit, each figure with its caption, each interactive picture and each short cell of code with what it printed stand below it
-(`subslide`). The full prose is in the speaker's notes (`notes`, key S). Pictures and prints come from the built book's executed cells,
-so `make book` has to have run; nothing is executed again and nothing is fetched.
+(`subslide`), and so do small tables that a cell wrote from the records; what it wrote in sentences counts as prose. All prose is in the
+speaker's notes (`notes`, key S). Pictures, prints and sentences come from the built book's executed cells, so `make book` has to have run;
+nothing is executed again and nothing is fetched.
 """
 
+import argparse
 import ast
 import html
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +33,15 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/theme/white.css", "dist/theme/black.css", "dist/reveal.js", "plugin/notes/notes.js")
 SHEETS = ("index.css", "theme-light.css", "theme-dark.css", "custom_reveal.css", "lecture.css")
 # As much as can be read from the last row.
-MOST_POINTS, MOST_LINES, WIDEST = 4, 20, 84
+MOST_POINTS, MOST_LINES, WIDEST, MOST_ROWS, MOST_COLUMNS = 4, 20, 84, 8, 8
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"*`$(])")
 QUIZ = re.compile(r"^(`{3,}|:{3,})\{quiz\}.*?^\1[ ]*$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(
+    r"^(`{3,}|:{3,})(?!\{(?:admonition|note|tip|warning|important)\})(?:\{(?:list-table|table|math|code)[^\n]*|[a-z]*)\n.*?^\1[ ]*$",
+    re.MULTILINE | re.DOTALL,
+)
+MARKER = re.compile(r"^(\d+\.|[-*])\s+")
+QUOTATION = re.compile(r"</?data\b[^>]*>")
 GLUE = re.compile(r"\{glue:text\}`(?P<name>[^`:]+)(?::(?P<form>[^`]*))?`")
 GOALS = "**After this page you can**"
 # Headings of boxes, and how long the page takes to read: nothing to say aloud.
@@ -50,6 +58,12 @@ class Slide:
     shown: list[NotebookNode] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def say(self, paragraph: str) -> None:
+        """Add a paragraph or an item of a list: its first sentence is a point, the whole of it is for the speaker."""
+        if not NOT_SAID.match(paragraph):
+            self.notes.append(paragraph)
+            self.points.append(SENTENCE.split(MARKER.sub("", paragraph))[0])
+
 
 def paragraphs(text: str) -> Iterator[str]:
     """Paragraphs of prose and single items of lists; tables, boxes and code are left to the page."""
@@ -64,9 +78,23 @@ def paragraphs(text: str) -> Iterator[str]:
 
 
 def without_exercises(text: str) -> str:
-    """A chapter without its exercises, solutions and quizzes: those are for the practical."""
-    text = QUIZ.sub("", EXERCISE.sub("", text))
-    return END.sub("", START.sub("", text))
+    """A chapter without its exercises, quizzes, code and tables: the first are for the practical, the others for the page."""
+    return FENCED.sub("", QUIZ.sub("", EXERCISE.sub("", text)))
+
+
+def outside_solutions(text: str, solving: bool) -> tuple[str, bool]:
+    """What of a cell's text stands in no solution, and whether one is open at its end; `solving`: one is open at its start."""
+    marks = [(match.start(), match.end(), True) for match in START.finditer(text)] + [
+        (match.start(), match.end(), False) for match in END.finditer(text)
+    ]
+    kept, position = [], 0
+    for start, end, opens in sorted(marks):
+        if not solving:
+            kept.append(text[position:start])
+        position, solving = end, opens
+    if not solving:
+        kept.append(text[position:])
+    return "".join(kept), solving
 
 
 def glued(outputs: NotebookNode | None) -> dict[str, object]:
@@ -126,6 +154,22 @@ def worth_showing(cell: NotebookNode, ran: NotebookNode) -> list[NotebookNode]:
     return found
 
 
+def written(ran: NotebookNode) -> Iterator[str]:
+    """The text that a cell wrote: sentences and tables from the records, without the marks by which the page is checked."""
+    for output in ran.get("outputs", []):
+        text = output.get("data", {}).get("text/markdown")
+        if text:
+            yield FENCED.sub("", plain(QUOTATION.sub("", text)))
+
+
+def small_tables(text: str) -> Iterator[NotebookNode]:
+    """The tables of a text that fit a slide, as Markdown cells."""
+    for block in re.split(r"\n\s*\n", text):
+        lines = block.strip().splitlines()
+        if lines and lines[0].startswith("|") and len(lines) - 2 <= MOST_ROWS and lines[0].count("|") - 1 <= MOST_COLUMNS:
+            yield nbformat.v4.new_markdown_cell("\n".join(lines))
+
+
 def slides(notebook: NotebookNode, outputs: NotebookNode | None) -> list[Slide]:
     """The slides of a chapter; what its cells put out is taken from `outputs`, whose cells are in the same order."""
     ran = [cell for cell in outputs.cells if cell.cell_type == "code"] if outputs else []
@@ -138,10 +182,13 @@ def slides(notebook: NotebookNode, outputs: NotebookNode | None) -> list[Slide]:
             number += 1
             if done is not None and found and not solving:
                 found[-1].shown += worth_showing(cell, done)
+                for said in written(done):
+                    found[-1].shown += small_tables(said)
+                    for paragraph in paragraphs(said):
+                        found[-1].say(paragraph)
             continue
-        marks = [(match.start(), kind) for kind, pattern in ((True, START), (False, END)) for match in pattern.finditer(cell.source)]
-        solving = max(marks)[1] if marks else solving
-        for part in re.split(r"^(?=#{1,3} )", spoken(cell.source, values), flags=re.MULTILINE):
+        text, solving = outside_solutions(cell.source, solving)
+        for part in re.split(r"^(?=#{1,3} )", spoken(text, values), flags=re.MULTILINE):
             heading = re.match(r"(#{1,3}) (.+)\n?", part)
             if heading:
                 found.append(Slide(heading[2].strip(), len(heading[1])))
@@ -151,11 +198,8 @@ def slides(notebook: NotebookNode, outputs: NotebookNode | None) -> list[Slide]:
             for paragraph in paragraphs(part):
                 if paragraph == GOALS:
                     found.append(Slide("After this lecture you can", 2))
-                    continue
-                if NOT_SAID.match(paragraph):
-                    continue
-                found[-1].notes.append(paragraph)
-                found[-1].points.append(re.sub(r"^(\d+\.|[-*])\s+", "", SENTENCE.split(paragraph)[0]))
+                else:
+                    found[-1].say(paragraph)
     skipped = ("Exercises", "References")
     return [slide for slide in found if slide.heading not in skipped and (slide.points or slide.shown or slide.level == 1)]
 
@@ -229,13 +273,31 @@ def copy_assets(out: Path, template_paths: list[str]) -> None:
         shutil.copyfile(source, out / "assets" / name)
 
 
+def remake(notebooks: Sequence[Path], writer: SlidesExporter) -> None:
+    """The deck of each notebook of slides, beside the others."""
+    for path in notebooks:
+        if not path.is_file():
+            sys.exit(f"error: there is no notebook {path}; `make slides` writes those of all chapters into {OUT}")
+        text, _ = writer.from_notebook_node(nbformat.read(path, as_version=4))
+        target = OUT / f"{path.stem}.html"
+        target.write_text(text)
+        print(f"file://{target}")
+
+
 def main() -> None:
-    """Write every deck, as a page and as a notebook, and a page that lists them."""
+    """Write every deck, as a page and as a notebook, and a page that lists them; or the decks of the notebooks that are named."""
+    reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("notebooks", nargs="*", type=Path, help="notebooks of slides that were changed, of which the decks are made again")
+    given = reader.parse_args()
+    writer = exporter()
+    if given.notebooks:
+        if not (OUT / "reveal").is_dir():
+            sys.exit("error: reveal.js is not there yet; run `make slides` first")
+        return remake(given.notebooks, writer)
     if not (ROOT / "_build" / "html").is_dir():
         sys.exit("error: the slides take their pictures from the built book; run `make book` first")
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    writer = exporter()
     copy_assets(OUT, writer.template_paths)
     order = documents(BOOK / "_toc.yml")
     made = []
@@ -255,7 +317,8 @@ def main() -> None:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><title>Slides</title></head><body><main><h1>Slides</h1>'
         "<p>Arrow keys turn the slides, down goes into a section, S opens the speaker's notes, Esc shows all. The notebooks hold the same "
-        f"slides for changing: <code>jupyter nbconvert --to slides</code> makes a deck of one.</p><ol>{listed}</ol></main></body></html>"
+        "slides for changing: <code>.venv/bin/python -m tools.build_slides NOTEBOOK.ipynb</code> makes the deck of one again.</p>"
+        f"<ol>{listed}</ol></main></body></html>"
     )
     print(f"{len(made)} decks: file://{OUT}/index.html")
 

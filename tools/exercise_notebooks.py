@@ -260,7 +260,11 @@ def run_students(notebooks: dict[str, Path]) -> list[str]:
         order = sorted(notebooks, key=lambda name: -notebooks[name].stat().st_size)
         running = {pool.submit(run_student, nbformat.read(notebooks[name], as_version=4)): name for name in order}
         for job in as_completed(running):
-            name, found = running[job], job.result()
+            name = running[job]
+            try:
+                found = job.result()
+            except Exception as error:  # a kernel that died, a cell beyond its time: a fault of this chapter, the others go on
+                found = [f"{type(error).__name__}: {error}"]
             print(f"  {name:<28} {'FAILED' if found else 'stubs raise NotImplementedError and nothing else fails'}", flush=True)
             faults += [f"{name}: {fault}" for fault in found]
     print(f"Ran in {time.perf_counter() - start:.0f} s.", flush=True)

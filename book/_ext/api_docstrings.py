@@ -58,7 +58,8 @@ def paragraph(lines: Sequence[str]) -> Iterator[str]:
     """One paragraph of a docstring as reStructuredText."""
     if ITEM.match(lines[0]) and all(ITEM.match(line) or line.startswith("  ") for line in lines):
         for item in re.split(r"\n(?=(?:[-*]|\d+\.) )", "\n".join(lines)):
-            yield from (f"- {prose(' '.join(ITEM.sub('', item).split()))}", "")
+            mark = "#." if item[0].isdigit() else "-"
+            yield from (f"{mark} {prose(' '.join(ITEM.sub('', item).split()))}", "")
         return
     parts = list(segments(textwrap.dedent("\n".join(lines)).splitlines()))
     # Indented lines are a drawing or code, unless they are rows from the first to the last.

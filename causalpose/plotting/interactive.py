@@ -183,11 +183,11 @@ def keep_slider(clip: Clip, importance, rates: Sequence[float] = RATES, scale: i
     return Show(tuple(pictures), labels, tuple(captions), title, first=min(range(len(rates)), key=lambda place: abs(rates[place] - 0.3)))
 
 
-def player(clip: Clip, maps: Mapping[str, object], kept=None, scale: int = 4) -> Show:
+def player(clip: Clip, maps: Mapping[str, object], kept=None, scale: int = 4, *, each_is_target: bool = False) -> Show:
     """The clip as a film, frame by frame, with each map `[T, rows, columns]` over the same frame beside it.
 
     A map may be of tokens or of heatmaps' pixels. With `kept`, bool `[T, rows, columns]`, the frame's kept tokens come last, in colour and
-    with a border.
+    with a border. Frames are named by their distance from the target frame, or, where `each_is_target`, by their number.
     """
     arrays = {name: as_map(values, clip, name) for name, values in maps.items()}
     stays = None if kept is None else as_map(kept, clip, "kept").astype(bool)
@@ -198,6 +198,8 @@ def player(clip: Clip, maps: Mapping[str, object], kept=None, scale: int = 4) ->
         pictures.append(in_a_row(shown if stays is None else [*shown, kept_only(frame, stays[t], scale)]))
     middle = clip.length // 2
     labels = tuple("target frame" if t == middle else f"frame {t - middle:+d}" for t in range(clip.length))
+    if each_is_target:
+        labels = tuple(f"frame {t + 1} of {clip.length}" for t in range(clip.length))
     captions = tuple(f"{label.capitalize()}, from left to right: {', '.join(names)}." for label in labels)
     return Show(tuple(pictures), labels, captions, "Frame", kind="film", first=middle)
 

@@ -65,6 +65,8 @@ def test_player_puts_frame_maps_and_kept_tokens_side_by_side(clip) -> None:
     last = show.pictures[1][:, -width:]
     assert (last == interactive.kept_only(interactive.frames(clip)[1], kept[1].numpy(), 4)).all()
     assert show.captions[1] == "Target frame, from left to right: the frame, heatmaps, importance, the kept tokens."
+    numbered = interactive.player(clip, {}, kept, each_is_target=True)
+    assert numbered.labels == ("frame 1 of 3", "frame 2 of 3", "frame 3 of 3") and numbered.first == 1
     with pytest.raises(CausalPoseError, match=r"kept: the map \[2, 8, 6\]"):
         interactive.player(clip, {}, kept[:2])
 

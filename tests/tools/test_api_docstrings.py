@@ -38,9 +38,8 @@ def test_aligned_columns_become_a_list_of_names(indent: str) -> None:
         "lr        the rate; `x` stays code,",
         "          and this goes on",
         "keep_rate share",
-        "as_wide_as of the column is another row",
     ]
-    tree = shown("What it is.\n\n" + "\n".join(indent + row for row in rows[:3]))
+    tree = shown("What it is.\n\n" + "\n".join(indent + row for row in rows))
     names = [node.astext() for node in tree.findall(docutils.nodes.term)]
     said = [node.astext() for node in tree.findall(docutils.nodes.definition)]
     assert names == ["lr", "keep_rate"] and said == ["the rate; x stays code, and this goes on", "share"]
@@ -58,5 +57,7 @@ def test_code_and_drawings_keep_their_lines() -> None:
 
 
 def test_items_become_a_list() -> None:
+    (steps,) = shown("What.\n\n1. one\n2. two").findall(docutils.nodes.enumerated_list)
+    assert [node.astext() for node in steps] == ["one", "two"]
     items = [node.astext() for node in shown("What.\n\n- one\n  goes on\n- two").findall(docutils.nodes.list_item)]
     assert items == ["one goes on", "two"]

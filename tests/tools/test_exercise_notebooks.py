@@ -106,6 +106,20 @@ def test_running_a_students_notebook() -> None:
     assert made.run_student(solved) == []
 
 
+@pytest.mark.slow
+def test_running_several_reports_every_fault_with_its_chapter(tmp_path, capsys) -> None:
+    """A kernel that dies is a fault of its own chapter, and the others are run all the same."""
+    dies = chapter().replace("given = 3", "import os; os._exit(1)")
+    texts = {"good": chapter(), "dies": dies, "broken": chapter().replace("given = 3", "given = missing")}
+    files = {}
+    for name, text in texts.items():
+        files[name] = tmp_path / f"{name}-student.ipynb"
+        nbformat.write(made.split(text)[0], files[name])
+    faults = made.run_students(files)
+    assert any(fault.startswith("dies: DeadKernelError") for fault in faults) and any(fault.startswith("broken: ") for fault in faults)
+    assert not any(fault.startswith("good") for fault in faults) and "good" in capsys.readouterr().out
+
+
 def test_every_chapter_of_the_book_obeys(tmp_path) -> None:
     """Each of the book's own chapters splits, deterministically, and has no text that only Sphinx understands in its exercises."""
     first, second = made.write(tmp_path / "a"), made.write(tmp_path / "b")
