@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from tools.check_book import documents, executed_copy
-from tools.exercise_notebooks import BOOK, END, EXERCISE, ROOT, START, chapters, plain
+from tools.exercise_notebooks import BOOK, END, EXERCISE, ROOT, START, chapters, notebook, plain
 from tools.prose_ratio import FOLDED
 
 OUT = ROOT / "_build" / "slides"
@@ -37,7 +37,7 @@ MOST_POINTS, MOST_LINES, WIDEST, MOST_ROWS, MOST_COLUMNS = 4, 20, 84, 8, 8
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"*`$(])")
 QUIZ = re.compile(r"^(`{3,}|:{3,})\{quiz\}.*?^\1[ ]*$", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(
-    r"^(`{3,}|:{3,})(?!\{(?:admonition|note|tip|warning|important)\})(?:\{(?:list-table|table|math|code)[^\n]*|[a-z]*)\n.*?^\1[ ]*$",
+    r"^(`{3,}|:{3,})(?:\{(?:list-table|table|math|code)[^\n]*|[a-z]*)\n.*?^\1[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
 MARKER = re.compile(r"^(\d+\.|[-*])\s+")
@@ -71,7 +71,7 @@ def paragraphs(text: str) -> Iterator[str]:
         block = block.strip()
         if not block or block.startswith(("|", "```", ":::", "$$", ">")):
             continue
-        if re.match(r"(\d+\.|[-*])\s", block):
+        if MARKER.match(block):
             yield from (re.sub(r"\s+", " ", item) for item in re.split(r"\n(?=(?:\d+\.|[-*])\s)", block))
         else:
             yield re.sub(r"\s+", " ", block)
@@ -170,13 +170,13 @@ def small_tables(text: str) -> Iterator[NotebookNode]:
             yield nbformat.v4.new_markdown_cell("\n".join(lines))
 
 
-def slides(notebook: NotebookNode, outputs: NotebookNode | None) -> list[Slide]:
+def slides(source: NotebookNode, outputs: NotebookNode | None) -> list[Slide]:
     """The slides of a chapter; what its cells put out is taken from `outputs`, whose cells are in the same order."""
     ran = [cell for cell in outputs.cells if cell.cell_type == "code"] if outputs else []
     values = glued(outputs)
     found: list[Slide] = []
     number, solving = 0, False
-    for cell in notebook.cells:
+    for cell in source.cells:
         if cell.cell_type == "code":
             done = ran[number] if number < len(ran) else None
             number += 1
@@ -249,10 +249,8 @@ def exporter() -> SlidesExporter:
 
 def chapter_slides(chapter: Path, build: Path = ROOT / "_build", book: Path = BOOK) -> NotebookNode:
     """A chapter's slides as a notebook."""
-    from myst_nb.core.read import read_myst_markdown_notebook
-
     name = chapter.relative_to(book).with_suffix("").as_posix()
-    return lecture(slides(read_myst_markdown_notebook(chapter.read_text(), add_source_map=False), executed_copy(build, name)))
+    return lecture(slides(notebook(chapter.read_text(), name), executed_copy(build, name)))
 
 
 def copy_assets(out: Path, template_paths: list[str]) -> None:
@@ -273,15 +271,20 @@ def copy_assets(out: Path, template_paths: list[str]) -> None:
         shutil.copyfile(source, out / "assets" / name)
 
 
+def write_deck(made: NotebookNode, name: str, writer: SlidesExporter) -> Path:
+    """A notebook of slides as a page among the decks."""
+    text, _ = writer.from_notebook_node(made)
+    target = OUT / f"{name}.html"
+    target.write_text(text)
+    return target
+
+
 def remake(notebooks: Sequence[Path], writer: SlidesExporter) -> None:
     """The deck of each notebook of slides, beside the others."""
     for path in notebooks:
         if not path.is_file():
             sys.exit(f"error: there is no notebook {path}; `make slides` writes those of all chapters into {OUT}")
-        text, _ = writer.from_notebook_node(nbformat.read(path, as_version=4))
-        target = OUT / f"{path.stem}.html"
-        target.write_text(text)
-        print(f"file://{target}")
+        print(f"file://{write_deck(nbformat.read(path, as_version=4), path.stem, writer)}")
 
 
 def main() -> None:
@@ -300,18 +303,17 @@ def main() -> None:
     OUT.mkdir(parents=True)
     copy_assets(OUT, writer.template_paths)
     order = documents(BOOK / "_toc.yml")
-    made = []
+    written_decks = []
     for chapter in tqdm(sorted(chapters(), key=lambda path: order.index(path.relative_to(BOOK).with_suffix("").as_posix())), disable=None):
         name = chapter.relative_to(BOOK).with_suffix("").as_posix().replace("/", "-")
-        notebook = chapter_slides(chapter)
-        nbformat.write(notebook, OUT / f"{name}.ipynb")
-        text, _ = writer.from_notebook_node(notebook)
-        (OUT / f"{name}.html").write_text(text)
-        count = sum(cell.metadata.slideshow.slide_type in ("slide", "subslide") for cell in notebook.cells)
-        made.append((name, notebook.metadata.title, count))
+        made = chapter_slides(chapter)
+        nbformat.write(made, OUT / f"{name}.ipynb")
+        write_deck(made, name, writer)
+        count = sum(cell.metadata.slideshow.slide_type in ("slide", "subslide") for cell in made.cells)
+        written_decks.append((name, made.metadata.title, count))
     listed = "".join(
         f'<li><a href="{name}.html">{html.escape(title)}</a> ({count} slides; <a href="{name}.ipynb">notebook</a>)</li>'
-        for name, title, count in made
+        for name, title, count in written_decks
     )
     (OUT / "index.html").write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -320,7 +322,7 @@ def main() -> None:
         "slides for changing: <code>.venv/bin/python -m tools.build_slides NOTEBOOK.ipynb</code> makes the deck of one again.</p>"
         f"<ol>{listed}</ol></main></body></html>"
     )
-    print(f"{len(made)} decks: file://{OUT}/index.html")
+    print(f"{len(written_decks)} decks: file://{OUT}/index.html")
 
 
 if __name__ == "__main__":

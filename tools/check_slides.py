@@ -11,9 +11,9 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, sync_playwright
 from tqdm.auto import tqdm
 
-from tools.check_site import ROOT, browser
+from tools.build_slides import OUT
+from tools.check_site import browser
 
-OUT = ROOT / "_build" / "slides"
 # Of the frame that reveal.js scales to the window, in its pixels; a line may touch the edge.
 WALK = """() => {
     const {width, height} = Reveal.getConfig(), over = [];
